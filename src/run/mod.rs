@@ -1,1 +1,4 @@
-//! To be written in a following step.
+//! The life of a run, from claim to end.
+#![forbid(unsafe_code)]
+
+pub mod order;
