@@ -4,6 +4,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::codec::{DecodeError, Decoder, Encoder};
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -78,6 +80,14 @@ impl NodeId {
     pub fn get(self) -> u32 {
         self.0.get()
     }
+
+    /// Reads a node's number.
+    ///
+    /// # Errors
+    /// When the bytes are too few or the number is 0.
+    pub fn decode(input: &mut Decoder<'_>) -> Result<NodeId, DecodeError> {
+        NodeId::new(input.u32()?).ok_or(DecodeError::Invalid("node"))
+    }
 }
 
 impl fmt::Display for NodeId {
@@ -96,6 +106,23 @@ pub struct RunId {
     pub node: NodeId,
     /// 1 for the first try.
     pub attempt: u32,
+}
+
+impl RunId {
+    /// Writes the 16 bytes that [`RunId::decode`] reads.
+    pub fn encode(self, out: &mut Encoder) {
+        out.u64(self.group.0).u32(self.node.get()).u32(self.attempt);
+    }
+
+    /// Reads a run's name.
+    ///
+    /// # Errors
+    /// When the bytes are too few or the node is 0.
+    pub fn decode(input: &mut Decoder<'_>) -> Result<RunId, DecodeError> {
+        let group = Index(input.u64()?);
+        let node = NodeId::decode(input)?;
+        Ok(RunId { group, node, attempt: input.u32()? })
+    }
 }
 
 impl fmt::Display for RunId {

@@ -5,7 +5,7 @@
 //! the [`SpawnOrder`], and everything that is known of an end is in the [`Exit`].
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::ident::{BootId, Index, Instance, NodeId, RunId};
+use crate::ident::{BootId, Instance, RunId};
 use crate::time::Wall;
 
 /// Most words in the program of an order.
@@ -287,21 +287,6 @@ impl Stage {
         ];
         ALL.get(usize::from(code)).copied()
     }
-}
-
-/// Writes the 16 bytes of a run's name.
-pub fn encode_run(run: RunId, out: &mut Encoder) {
-    out.u64(run.group.0).u32(run.node.get()).u32(run.attempt);
-}
-
-/// Reads a run's name.
-///
-/// # Errors
-/// When the bytes are too few or the node is 0.
-pub fn decode_run(input: &mut Decoder<'_>) -> Result<RunId, DecodeError> {
-    let group = Index(input.u64()?);
-    let node = NodeId::new(input.u32()?).ok_or(DecodeError::Invalid("node"))?;
-    Ok(RunId { group, node, attempt: input.u32()? })
 }
 
 #[cfg(test)]

@@ -1,1 +1,227 @@
-//! To be written in a following step.
+//! The replicated state: what [`State::apply`] makes of the committed journal, and nothing else.
+//!
+//! Owns jobs, fires and their runs, the registry of nodes, and the output tails. Never looks at a
+//! clock, a zone, a schedule or a setting: all that a decision depended on is written in the
+//! record, so the same journal gives the same state on every node and in every year. The node
+//! drives it, one committed record at a time.
+#![forbid(unsafe_code)]
+
+mod bytes;
+mod fires;
+mod jobs;
+mod record;
+mod snapshot;
+mod tails;
+
+pub use bytes::{ACTOR_MAX_BYTES, SCHEMA};
+pub use fires::{Fire, History, Run, RunState};
+pub use jobs::{Job, Status};
+pub use record::{
+    Claim, End, Ending, Entry, Facts, Finished, JobPut, Member, MemberState, Reason, Record, Skip,
+    SkipReason, TARGETS_MAX, Trigger,
+};
+pub use snapshot::{SnapshotError, SnapshotLoader};
+pub use tails::Tails;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
+use crate::time::{Second, Wall};
+
+/// Most jobs that the state holds.
+pub const JOBS_MAX: usize = 1_000_000;
+
+/// All that the committed journal says.
+#[derive(Debug, Default)]
+pub struct State {
+    applied: Index,
+    epoch: Epoch,
+    newest_wall: Wall,
+    clock_era: u32,
+    cluster: ClusterId,
+    voters: Vec<NodeId>,
+    members: BTreeMap<NodeId, Member>,
+    jobs: BTreeMap<JobId, Job>,
+    names: BTreeMap<Rc<str>, JobId>,
+    /// Jobs that were deleted while runs of theirs were open, until the last of those has ended.
+    deleted: BTreeMap<JobId, Job>,
+    /// Every run that has not ended, and its job.
+    open: BTreeMap<RunId, JobId>,
+    tails: Tails,
+}
+
+/// What a record changed, for those who act on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A leader's office has begun.
+    EpochStarted(NodeId),
+    /// Voters or registry have changed.
+    Members,
+    /// A job was created or replaced.
+    JobPut(JobId),
+    /// A job was deleted.
+    JobDeleted(JobId),
+    /// A fire was claimed; runs of it may be open.
+    Claimed(JobId, Index),
+    /// A run has ended.
+    Ended(JobId, RunId),
+    /// Due times were given up.
+    Skipped(JobId),
+    /// Every mark may have been lowered.
+    ClockCorrected,
+    /// The record no longer applied when its turn came, and changed nothing: the job it names was
+    /// deleted or edited by a record before it, or the run had ended.
+    Void(Option<JobId>),
+}
+
+impl State {
+    /// The state before any record.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies the next committed record and says what it changed.
+    ///
+    /// # Panics
+    /// When `entry` is not the one that follows: a gap in the journal is a broken invariant.
+    pub fn apply(&mut self, entry: Entry) -> Change {
+        assert_eq!(entry.index.0, self.applied.0 + 1, "records are applied in order, each once");
+        assert!(entry.epoch >= self.epoch, "epochs never decrease along the journal");
+        self.applied = entry.index;
+        self.epoch = entry.epoch;
+        self.newest_wall = self.newest_wall.max(entry.wall);
+        let (index, wall) = (entry.index, entry.wall);
+        match entry.record {
+            Record::EpochStart { leader } => Change::EpochStarted(leader),
+            Record::Config { cluster, voters } => {
+                self.cluster = cluster;
+                self.voters = voters;
+                Change::Members
+            }
+            Record::Node(member) => {
+                self.members.insert(member.id, member);
+                Change::Members
+            }
+            Record::JobPut(put) => self.put_job(put, index, wall),
+            Record::JobDelete { job } => self.delete_job(job),
+            Record::Claim(claim) => self.claim(claim, index, wall),
+            Record::Finished(finished) => self.finish(finished),
+            Record::Skip(skip) => self.skip(skip, index, wall),
+            Record::ClockCorrected { to } => {
+                self.correct_clock(to);
+                Change::ClockCorrected
+            }
+        }
+    }
+
+    /// Index of the newest record applied.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// Epoch of the newest record applied.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The latest wall time that any record carries.
+    pub fn newest_wall(&self) -> Wall {
+        self.newest_wall
+    }
+
+    /// How often the clock was set back and the marks with it.
+    pub fn clock_era(&self) -> u32 {
+        self.clock_era
+    }
+
+    /// The cluster, and those who vote in it.
+    pub fn config(&self) -> (ClusterId, &[NodeId]) {
+        (self.cluster, &self.voters)
+    }
+
+    /// The registry of nodes.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// One node of the registry.
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// The job of that number, unless it was deleted.
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// The job of that number, a deleted one with open runs too.
+    pub fn job_or_deleted(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id).or_else(|| self.deleted.get(&id))
+    }
+
+    /// The job of that name.
+    pub fn job_named(&self, name: &str) -> Option<&Job> {
+        self.jobs.get(self.names.get(name)?)
+    }
+
+    /// All jobs, in order of name.
+    pub fn jobs_by_name(&self) -> impl ExactSizeIterator<Item = &Job> {
+        self.names.values().map(|id| &self.jobs[id])
+    }
+
+    /// Every open run with its job, in order of claim.
+    pub fn open_runs(&self) -> impl ExactSizeIterator<Item = (RunId, JobId)> {
+        self.open.iter().map(|(&run, &job)| (run, job))
+    }
+
+    /// Whether that run is open, and whose it is.
+    pub fn open_run(&self, run: RunId) -> Option<JobId> {
+        self.open.get(&run).copied()
+    }
+
+    /// The fire of that claim.
+    pub fn fire(&self, job: JobId, group: Index) -> Option<&Fire> {
+        self.job_or_deleted(job)?.fires.get(group)
+    }
+
+    /// The last bytes that a run wrote; `None` when they were dropped to make room, or never came.
+    pub fn tail(&self, run: RunId) -> Option<&[u8]> {
+        self.tails.get(run)
+    }
+
+    fn correct_clock(&mut self, to: Second) {
+        self.clock_era += 1;
+        // The record is the proof that all later times were never real; the newest wall time must
+        // follow, or the next start would take the corrected clock for a broken one.
+        self.newest_wall = to.wall();
+        for job in self.jobs.values_mut() {
+            job.decided_until = job.decided_until.min(to);
+        }
+    }
+
+    /// Checks what must hold after every record; for tests and simulation.
+    ///
+    /// # Panics
+    /// When it doesn't.
+    pub fn check(&self) {
+        assert_eq!(self.names.len(), self.jobs.len());
+        for (name, id) in &self.names {
+            assert_eq!(&self.jobs[id].name, name);
+        }
+        let mut open = BTreeSet::new();
+        for job in self.jobs.values().chain(self.deleted.values()) {
+            open.extend(job.fires.open_runs().map(|run| (run, job.id)));
+            let by_hand = job.fires.iter().filter(|fire| !fire.is_over()).count() > 0;
+            assert_eq!(by_hand, job.fires.has_open_run());
+        }
+        let indexed: BTreeSet<_> = self.open_runs().collect();
+        assert_eq!(open, indexed, "the index of open runs must agree with the fires");
+        for job in self.deleted.values() {
+            assert!(job.fires.has_open_run(), "a deleted job is kept for its open runs alone");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

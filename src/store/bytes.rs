@@ -1,0 +1,355 @@
+//! The bytes of the records.
+//!
+//! A payload is the wall time, the actor, then the fields of its kind in order, as
+//! [`crate::codec`] writes them. Kinds and the numbers inside them are never reused; a change of
+//! the fields raises [`SCHEMA`]. What is read comes from a disk, so it is checked; a payload that
+//! is not exactly one of its kind is refused.
+
+use super::record::{
+    Claim, End, Ending, Entry, Facts, Finished, JobPut, Member, MemberState, Reason, Record, Skip,
+    SkipReason, TARGETS_MAX, Trigger,
+};
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::ident::{Boot, ClusterId, Epoch, Index, JobId, NodeId, RunId, StoreId};
+use crate::time::{Second, Wall};
+
+/// Version of the payloads, written beside the kind.
+pub const SCHEMA: u8 = 1;
+/// Longest actor, in bytes.
+pub const ACTOR_MAX_BYTES: usize = 160;
+
+impl Record {
+    /// The number of its kind on disk.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Record::EpochStart { .. } => 1,
+            Record::Config { .. } => 2,
+            Record::Node(_) => 3,
+            Record::JobPut(_) => 4,
+            Record::JobDelete { .. } => 5,
+            Record::Claim(_) => 6,
+            Record::Finished(_) => 7,
+            Record::Skip(_) => 8,
+            Record::ClockCorrected { .. } => 9,
+        }
+    }
+
+    /// Its payload.
+    pub fn encode(&self, wall: Wall, actor: &str) -> Vec<u8> {
+        assert!(actor.len() <= ACTOR_MAX_BYTES, "an actor's name is bounded where it enters");
+        let mut out = Encoder::new();
+        out.i64(wall.0).str(actor);
+        match self {
+            Record::EpochStart { leader } => {
+                out.u32(leader.get());
+            }
+            Record::Config { cluster, voters } => {
+                out.u64(cluster.0);
+                encode_nodes(voters, &mut out);
+            }
+            Record::Node(member) => member.encode(&mut out),
+            Record::JobPut(put) => put.encode(&mut out),
+            Record::JobDelete { job } => {
+                out.u64(job.0);
+            }
+            Record::Claim(claim) => claim.encode(&mut out),
+            Record::Finished(finished) => finished.encode(&mut out),
+            Record::Skip(skip) => skip.encode(&mut out),
+            Record::ClockCorrected { to } => {
+                out.i64(to.0);
+            }
+        }
+        out.into_bytes()
+    }
+}
+
+impl Entry {
+    /// Reads the record of `kind` that stands at `index`.
+    ///
+    /// # Errors
+    /// When the schema or the kind is unknown, or the payload is not one of that kind.
+    pub fn decode(
+        index: Index,
+        epoch: Epoch,
+        kind: u8,
+        schema: u8,
+        payload: &[u8],
+    ) -> Result<Entry, DecodeError> {
+        if schema != SCHEMA {
+            return Err(DecodeError::Invalid("schema"));
+        }
+        let mut input = Decoder::new(payload);
+        let wall = Wall(input.i64()?);
+        let actor = input.str()?.to_owned();
+        let record = match kind {
+            1 => Record::EpochStart { leader: NodeId::decode(&mut input)? },
+            2 => Record::Config {
+                cluster: ClusterId(input.u64()?),
+                voters: input.list(NodeId::decode)?,
+            },
+            3 => Record::Node(Member::decode(&mut input)?),
+            4 => Record::JobPut(JobPut::decode(&mut input)?),
+            5 => Record::JobDelete { job: JobId(input.u64()?) },
+            6 => Record::Claim(Claim::decode(&mut input)?),
+            7 => Record::Finished(Finished::decode(&mut input)?),
+            8 => Record::Skip(Skip::decode(&mut input)?),
+            9 => Record::ClockCorrected { to: Second(input.i64()?) },
+            _ => return Err(DecodeError::Invalid("kind")),
+        };
+        input.finish()?;
+        Ok(Entry { index, epoch, wall, actor, record })
+    }
+}
+
+impl Member {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        out.u32(self.id.get()).u64(self.store.0).u64(self.boot.0);
+        out.str(&self.name).str(&self.address).bool(self.server).bool(self.work);
+        out.list(self.tags.iter(), |out, (key, value)| {
+            out.str(key).str(value);
+        });
+        out.u8(match self.state {
+            MemberState::Registered => 0,
+            MemberState::Left => 1,
+        });
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Member, DecodeError> {
+        Ok(Member {
+            id: NodeId::decode(input)?,
+            store: StoreId(input.u64()?),
+            boot: Boot(input.u64()?),
+            name: input.str()?.to_owned(),
+            address: input.str()?.to_owned(),
+            server: input.bool()?,
+            work: input.bool()?,
+            tags: input.list(|input| Ok((input.str()?.to_owned(), input.str()?.to_owned())))?,
+            state: match input.u8()? {
+                0 => MemberState::Registered,
+                1 => MemberState::Left,
+                _ => return Err(DecodeError::Invalid("member state")),
+            },
+        })
+    }
+}
+
+impl JobPut {
+    fn encode(&self, out: &mut Encoder) {
+        out.str(&self.name).bytes(&self.spec);
+        self.facts.encode(out);
+        encode_second(self.mark, out);
+        encode_second(self.anchor, out);
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<JobPut, DecodeError> {
+        Ok(JobPut {
+            name: input.str()?.to_owned(),
+            spec: input.bytes()?.to_vec(),
+            facts: Facts::decode(input)?,
+            mark: decode_second(input)?,
+            anchor: decode_second(input)?,
+        })
+    }
+}
+
+impl Facts {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        out.bool(self.disabled).bool(self.forbid).bool(self.per_node).u16(self.keep);
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Facts, DecodeError> {
+        Ok(Facts {
+            disabled: input.bool()?,
+            forbid: input.bool()?,
+            per_node: input.bool()?,
+            keep: input.u16()?,
+        })
+    }
+}
+
+impl Claim {
+    fn encode(&self, out: &mut Encoder) {
+        out.u64(self.job.0).u64(self.version);
+        encode_second(self.due, out);
+        out.u32(self.clock_era).u8(self.trigger.code());
+        encode_nodes(&self.targets, out);
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Claim, DecodeError> {
+        let claim = Claim {
+            job: JobId(input.u64()?),
+            version: input.u64()?,
+            due: decode_second(input)?,
+            clock_era: input.u32()?,
+            trigger: Trigger::decode(input)?,
+            targets: input.list(NodeId::decode)?,
+        };
+        if claim.targets.len() > TARGETS_MAX {
+            return Err(DecodeError::Invalid("number of targets"));
+        }
+        Ok(claim)
+    }
+}
+
+impl Trigger {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Trigger::Schedule => 0,
+            Trigger::Catchup => 1,
+            Trigger::Manual => 2,
+        }
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Trigger, DecodeError> {
+        match input.u8()? {
+            0 => Ok(Trigger::Schedule),
+            1 => Ok(Trigger::Catchup),
+            2 => Ok(Trigger::Manual),
+            _ => Err(DecodeError::Invalid("trigger")),
+        }
+    }
+}
+
+impl Finished {
+    fn encode(&self, out: &mut Encoder) {
+        self.run.encode(out);
+        self.ending.encode(out);
+        out.bytes(&self.tail);
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Finished, DecodeError> {
+        Ok(Finished {
+            run: RunId::decode(input)?,
+            ending: Ending::decode(input)?,
+            tail: input.bytes()?.to_vec(),
+        })
+    }
+}
+
+impl Ending {
+    /// Writes what [`Ending::decode`] reads.
+    pub fn encode(&self, out: &mut Encoder) {
+        out.u8(self.end.code());
+        out.option(self.reason, |out, reason| reason.encode(out));
+        let number = |out: &mut Encoder, value: i32| {
+            out.i32(value);
+        };
+        out.option(self.exit_code, number).option(self.signal, number);
+        out.i64(self.started.0).i64(self.finished.0);
+        out.u64(self.duration_ms).u64(self.cpu_ms).u64(self.max_rss_bytes).u64(self.output_bytes);
+    }
+
+    /// Reads an ending.
+    ///
+    /// # Errors
+    /// When the bytes are too few or a number is unknown.
+    pub fn decode(input: &mut Decoder<'_>) -> Result<Ending, DecodeError> {
+        Ok(Ending {
+            end: End::decode(input)?,
+            reason: input.option(Reason::decode)?,
+            exit_code: input.option(Decoder::i32)?,
+            signal: input.option(Decoder::i32)?,
+            started: Wall(input.i64()?),
+            finished: Wall(input.i64()?),
+            duration_ms: input.u64()?,
+            cpu_ms: input.u64()?,
+            max_rss_bytes: input.u64()?,
+            output_bytes: input.u64()?,
+        })
+    }
+}
+
+impl End {
+    fn code(self) -> u8 {
+        match self {
+            End::Succeeded => 0,
+            End::Failed => 1,
+            End::Killed => 2,
+            End::TimedOut => 3,
+            End::Lost => 4,
+            End::Skipped => 5,
+            End::Missed => 6,
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<End, DecodeError> {
+        match input.u8()? {
+            0 => Ok(End::Succeeded),
+            1 => Ok(End::Failed),
+            2 => Ok(End::Killed),
+            3 => Ok(End::TimedOut),
+            4 => Ok(End::Lost),
+            5 => Ok(End::Skipped),
+            6 => Ok(End::Missed),
+            _ => Err(DecodeError::Invalid("end")),
+        }
+    }
+}
+
+impl Reason {
+    fn encode(self, out: &mut Encoder) {
+        match self {
+            Reason::DeadlinePassed => out.u8(0),
+            Reason::Overlap => out.u8(1),
+            Reason::StartFailed(stage, errno) => out.u8(2).u8(stage).i32(errno),
+            Reason::LauncherGone => out.u8(3),
+            Reason::Untraceable => out.u8(4),
+        };
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Reason, DecodeError> {
+        match input.u8()? {
+            0 => Ok(Reason::DeadlinePassed),
+            1 => Ok(Reason::Overlap),
+            2 => Ok(Reason::StartFailed(input.u8()?, input.i32()?)),
+            3 => Ok(Reason::LauncherGone),
+            4 => Ok(Reason::Untraceable),
+            _ => Err(DecodeError::Invalid("reason")),
+        }
+    }
+}
+
+impl Skip {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.job.0).u32(self.clock_era);
+        out.i64(self.after.0).i64(self.until.0).i64(self.first.0);
+        out.u32(self.count).bool(self.more);
+        out.u8(match self.reason {
+            SkipReason::WindowPassed => 0,
+            SkipReason::NoNode => 1,
+        });
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Skip, DecodeError> {
+        Ok(Skip {
+            job: JobId(input.u64()?),
+            clock_era: input.u32()?,
+            after: Second(input.i64()?),
+            until: Second(input.i64()?),
+            first: Second(input.i64()?),
+            count: input.u32()?,
+            more: input.bool()?,
+            reason: match input.u8()? {
+                0 => SkipReason::WindowPassed,
+                1 => SkipReason::NoNode,
+                _ => return Err(DecodeError::Invalid("reason of a skip")),
+            },
+        })
+    }
+}
+
+pub(super) fn encode_second(second: Option<Second>, out: &mut Encoder) {
+    out.option(second, |out, second| {
+        out.i64(second.0);
+    });
+}
+
+pub(super) fn decode_second(input: &mut Decoder<'_>) -> Result<Option<Second>, DecodeError> {
+    input.option(|input| input.i64().map(Second))
+}
+
+pub(super) fn encode_nodes(nodes: &[NodeId], out: &mut Encoder) {
+    out.list(nodes.iter(), |out, node| {
+        out.u32(node.get());
+    });
+}

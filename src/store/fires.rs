@@ -1,0 +1,258 @@
+//! Fires and their runs, and the records that begin and end them.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::jobs::{Job, SKIPS_MAX, Status};
+use super::record::{Claim, End, Ending, Facts, Finished, Reason, Skip, Trigger};
+use super::{Change, State};
+use crate::ident::{Index, JobId, NodeId, RunId};
+use crate::time::{Second, Wall};
+
+/// Most ended runs that one job keeps, whatever it asks for.
+pub(super) const SUMMARIES_MAX: usize = 10_000;
+
+/// One decided fire: a group of runs, one for each target.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fire {
+    /// Index of its claim.
+    pub group: Index,
+    /// The due time; `None` for a fire by hand.
+    pub due: Option<Second>,
+    /// What made it.
+    pub trigger: Trigger,
+    /// When it was claimed.
+    pub claimed: Wall,
+    /// The claimed definition, for as long as a run is open: an edit changes later fires only.
+    pub spec: Option<Rc<[u8]>>,
+    /// In order of node.
+    pub runs: Vec<Run>,
+}
+
+/// One run of a fire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// Where.
+    pub node: NodeId,
+    /// Which try, from 1.
+    pub attempt: u32,
+    /// Whether it has ended.
+    pub state: RunState,
+}
+
+/// Whether a run has ended. That it is running is no part of the state: the leader hears it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunState {
+    /// Claimed, and no end known.
+    Open,
+    /// The end, which never changes again.
+    Ended(Ending),
+}
+
+impl Fire {
+    /// The name of `run`, which must be of this fire.
+    pub fn run_id(&self, run: &Run) -> RunId {
+        RunId { group: self.group, node: run.node, attempt: run.attempt }
+    }
+
+    /// Its runs without an end.
+    pub fn open_runs(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.runs.iter().filter(|run| run.state == RunState::Open).map(|run| self.run_id(run))
+    }
+
+    /// Whether all runs have ended.
+    pub fn is_over(&self) -> bool {
+        self.open_runs().next().is_none()
+    }
+
+    /// What its ends say of the job; `None` when no run was ever to start.
+    fn verdict(&self) -> Option<Status> {
+        let ends = self.runs.iter().filter_map(|run| match run.state {
+            RunState::Open => None,
+            RunState::Ended(ending) => Some(ending.end),
+        });
+        let started: Vec<End> = ends.filter(|end| end.may_have_started()).collect();
+        let succeeded = started.iter().filter(|&&end| end == End::Succeeded).count();
+        match (succeeded, started.len()) {
+            (_, 0) => None,
+            (0, _) => Some(Status::Failed),
+            (good, all) if good == all => Some(Status::Success),
+            _ => Some(Status::PartiallyFailed),
+        }
+    }
+}
+
+impl State {
+    pub(super) fn claim(&mut self, claim: Claim, group: Index, wall: Wall) -> Change {
+        let era = self.clock_era;
+        let Some(job) = self.jobs.get_mut(&claim.job) else {
+            return Change::Void(Some(claim.job));
+        };
+        let stale_due = claim.due.is_some_and(|due| due <= job.decided_until);
+        if claim.version != job.version || claim.clock_era != era || stale_due {
+            return Change::Void(Some(claim.job));
+        }
+        if let Some(due) = claim.due {
+            job.decided_until = due;
+        }
+        let mut runs = Vec::with_capacity(claim.targets.len());
+        for &node in &claim.targets {
+            let state = match overlaps(job, node) {
+                true => RunState::Ended(Ending::decided(End::Skipped, Reason::Overlap, wall)),
+                false => RunState::Open,
+            };
+            runs.push(Run { node, attempt: 1, state });
+        }
+        let skipped = runs.iter().filter(|run| run.state != RunState::Open).count();
+        job.missed_count += skipped as u64;
+        let spec = (skipped < runs.len()).then(|| Rc::clone(&job.spec));
+        let fire =
+            Fire { group, due: claim.due, trigger: claim.trigger, claimed: wall, spec, runs };
+        for run in fire.open_runs() {
+            self.open.insert(run, claim.job);
+        }
+        job.fires.push(fire);
+        self.settle_fire(claim.job, group);
+        Change::Claimed(claim.job, group)
+    }
+
+    pub(super) fn finish(&mut self, finished: Finished) -> Change {
+        let run = finished.run;
+        let Some(id) = self.open.remove(&run) else {
+            // An ended run never changes its outcome.
+            return Change::Void(None);
+        };
+        let deleted = !self.jobs.contains_key(&id);
+        let jobs = if deleted { &mut self.deleted } else { &mut self.jobs };
+        let Some(job) = jobs.get_mut(&id) else { unreachable!("an open run belongs to a job") };
+        let Some(open) = job.fires.run_mut(run) else { unreachable!("an open run is in its fire") };
+        open.state = RunState::Ended(finished.ending);
+        job.count(&finished.ending);
+        self.tails.put(run, finished.tail);
+        self.settle_fire(id, run.group);
+        if deleted && !self.deleted[&id].fires.has_open_run() {
+            self.forget_job(id);
+        }
+        Change::Ended(id, run)
+    }
+
+    pub(super) fn skip(&mut self, skip: Skip, index: Index, wall: Wall) -> Change {
+        let era = self.clock_era;
+        let Some(job) = self.jobs.get_mut(&skip.job) else {
+            return Change::Void(Some(skip.job));
+        };
+        if skip.clock_era != era || skip.after != job.decided_until {
+            return Change::Void(Some(skip.job));
+        }
+        job.decided_until = skip.until;
+        job.missed_count += u64::from(skip.count);
+        let id = skip.job;
+        job.skips.push_back((index, wall, skip));
+        if job.skips.len() > SKIPS_MAX {
+            job.skips.pop_front();
+        }
+        Change::Skipped(id)
+    }
+
+    /// Takes the consequences of a fire whose last run may have ended.
+    fn settle_fire(&mut self, id: JobId, group: Index) {
+        let Some(job) = self.jobs.get_mut(&id).or_else(|| self.deleted.get_mut(&id)) else {
+            return;
+        };
+        let Some(verdict) = job.fires.settle(group) else { return };
+        job.status = verdict.unwrap_or(job.status);
+        let tails = &mut self.tails;
+        job.fires.trim(usize::from(job.facts.keep), |run| tails.remove(run));
+    }
+}
+
+/// The fires that a job keeps, in order of claim.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct History {
+    fires: VecDeque<Fire>,
+    /// How many of them have an open run.
+    open: usize,
+    /// How many runs they have in all.
+    runs: usize,
+}
+
+impl History {
+    /// All fires, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Fire> + ExactSizeIterator {
+        self.fires.iter()
+    }
+
+    /// The fire of that claim; `None` when it is not kept.
+    pub fn get(&self, group: Index) -> Option<&Fire> {
+        self.fires.get(self.position(group)?)
+    }
+
+    /// Whether any run has not ended.
+    pub fn has_open_run(&self) -> bool {
+        self.open > 0
+    }
+
+    /// Its runs without an end, in order of claim.
+    pub fn open_runs(&self) -> impl Iterator<Item = RunId> + '_ {
+        // Open fires are nearly always the newest, so the search for them ends early.
+        self.fires
+            .iter()
+            .rev()
+            .filter(|fire| !fire.is_over())
+            .take(self.open)
+            .flat_map(Fire::open_runs)
+    }
+
+    pub(super) fn push(&mut self, fire: Fire) {
+        assert!(
+            self.fires.back().is_none_or(|last| last.group < fire.group),
+            "claims are in order"
+        );
+        self.open += usize::from(fire.spec.is_some());
+        self.runs += fire.runs.len();
+        self.fires.push_back(fire);
+    }
+
+    pub(super) fn run_mut(&mut self, run: RunId) -> Option<&mut Run> {
+        let at = self.position(run.group)?;
+        let runs = &mut self.fires.get_mut(at)?.runs;
+        runs.iter_mut().find(|kept| kept.node == run.node && kept.attempt == run.attempt)
+    }
+
+    /// Closes the fire of `group` if its last run has ended; then says what it tells of the job,
+    /// which is nothing when it never started or a newer fire has already ended.
+    fn settle(&mut self, group: Index) -> Option<Option<Status>> {
+        let at = self.position(group)?;
+        let newer_over = self.fires.iter().skip(at + 1).any(Fire::is_over);
+        let fire = self.fires.get_mut(at)?;
+        if !fire.is_over() {
+            return None;
+        }
+        // The definition is pinned exactly as long as the fire counts as open.
+        if fire.spec.take().is_some() {
+            self.open -= 1;
+        }
+        let verdict = fire.verdict();
+        Some(verdict.filter(|_| !newer_over))
+    }
+
+    /// Drops the oldest ended fires beyond `keep` fires and [`SUMMARIES_MAX`] runs. A fire with an
+    /// open run stays.
+    pub(super) fn trim(&mut self, keep: usize, mut dropped: impl FnMut(RunId)) {
+        while self.fires.len() - self.open > keep || self.runs > SUMMARIES_MAX {
+            let Some(at) = self.fires.iter().position(Fire::is_over) else { return };
+            let Some(fire) = self.fires.remove(at) else { return };
+            self.runs -= fire.runs.len();
+            fire.runs.iter().for_each(|run| dropped(fire.run_id(run)));
+        }
+    }
+
+    fn position(&self, group: Index) -> Option<usize> {
+        self.fires.binary_search_by_key(&group, |fire| fire.group).ok()
+    }
+}
+
+fn overlaps(job: &Job, node: NodeId) -> bool {
+    let Facts { forbid, per_node, .. } = job.facts;
+    forbid && job.fires.open_runs().any(|run| !per_node || run.node == node)
+}

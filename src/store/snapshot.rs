@@ -1,0 +1,303 @@
+//! The state as chunks of bytes, and back.
+//!
+//! A snapshot is a header chunk, then for each job in order of number its own chunk, followed by
+//! chunks of its fires and skips; then the tails. Each starts with a tag. A chunk holds at most
+//! [`BATCH`] entries, so none grows without bound, whatever a job keeps.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use super::State;
+use super::bytes::{decode_second, encode_nodes, encode_second};
+use super::fires::{Fire, History, Run, RunState};
+use super::jobs::{Job, Status};
+use super::record::{Ending, Facts, Member, Skip, Trigger};
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
+use crate::time::{Second, Wall};
+
+/// Most fires, skips or tails in one chunk.
+const BATCH: usize = 64;
+
+const HEADER: u8 = 1;
+const JOB: u8 = 2;
+const DELETED_JOB: u8 = 3;
+const FIRES: u8 = 4;
+const SKIPS: u8 = 5;
+const TAILS: u8 = 6;
+
+impl State {
+    /// The chunks of the whole state as it is, each made when it is asked for.
+    pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let live = self.jobs.values().flat_map(|job| job_chunks(JOB, job));
+        let deleted = self.deleted.values().flat_map(|job| job_chunks(DELETED_JOB, job));
+        let tails: Vec<_> = self.tails.iter().collect();
+        let tails: Vec<Vec<u8>> = tails.chunks(BATCH).map(tails_chunk).collect();
+        std::iter::once(self.header_chunk()).chain(live).chain(deleted).chain(tails)
+    }
+
+    fn header_chunk(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.u8(HEADER).u64(self.applied.0).u64(self.epoch.0).i64(self.newest_wall.0);
+        out.u32(self.clock_era).u64(self.cluster.0);
+        encode_nodes(&self.voters, &mut out);
+        out.list(self.members.values(), |out, member| member.encode(out));
+        out.into_bytes()
+    }
+}
+
+/// Why chunks are no state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SnapshotError {
+    /// A chunk's bytes are wrong.
+    Bytes(DecodeError),
+    /// A chunk stands where it can't.
+    Order(&'static str),
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SnapshotError::Bytes(error) => write!(f, "a chunk of the snapshot {error}"),
+            SnapshotError::Order(what) => write!(f, "the snapshot has {what}"),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+impl From<DecodeError> for SnapshotError {
+    fn from(error: DecodeError) -> Self {
+        SnapshotError::Bytes(error)
+    }
+}
+
+/// Builds a state from the chunks of a snapshot, given in order.
+#[derive(Debug, Default)]
+pub struct SnapshotLoader {
+    state: State,
+    begun: bool,
+    /// The job whose fires and skips follow, and whether it is a deleted one.
+    current: Option<(Job, bool)>,
+}
+
+impl SnapshotLoader {
+    /// A loader that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    /// When it is none, or not in its place. The loader is useless then.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let mut input = Decoder::new(bytes);
+        match (input.u8()?, self.begun) {
+            (HEADER, false) => self.header(&mut input)?,
+            (HEADER, true) => return Err(SnapshotError::Order("two headers")),
+            (_, false) => return Err(SnapshotError::Order("no header")),
+            (tag @ (JOB | DELETED_JOB), true) => {
+                self.close_job()?;
+                self.current = Some((decode_job(&mut input)?, tag == DELETED_JOB));
+            }
+            (FIRES, true) => {
+                let fires = input.list(decode_fire)?;
+                self.add_fires(fires)?;
+            }
+            (SKIPS, true) => {
+                let skips = input.list(|input| {
+                    Ok((Index(input.u64()?), Wall(input.i64()?), Skip::decode(input)?))
+                })?;
+                self.current_job()?.skips.extend(skips);
+            }
+            (TAILS, true) => {
+                for (run, tail) in
+                    input.list(|input| Ok((RunId::decode(input)?, input.bytes()?.to_vec())))?
+                {
+                    self.state.tails.put(run, tail);
+                }
+            }
+            (_, true) => return Err(DecodeError::Invalid("tag").into()),
+        }
+        input.finish()?;
+        Ok(())
+    }
+
+    /// The state, after the last chunk.
+    ///
+    /// # Errors
+    /// When there was no chunk at all, or the last job is a broken one.
+    pub fn finish(mut self) -> Result<State, SnapshotError> {
+        if !self.begun {
+            return Err(SnapshotError::Order("no header"));
+        }
+        self.close_job()?;
+        Ok(self.state)
+    }
+
+    fn header(&mut self, input: &mut Decoder<'_>) -> Result<(), SnapshotError> {
+        self.begun = true;
+        self.state.applied = Index(input.u64()?);
+        self.state.epoch = Epoch(input.u64()?);
+        self.state.newest_wall = Wall(input.i64()?);
+        self.state.clock_era = input.u32()?;
+        self.state.cluster = ClusterId(input.u64()?);
+        self.state.voters = input.list(NodeId::decode)?;
+        for member in input.list(Member::decode)? {
+            self.state.members.insert(member.id, member);
+        }
+        Ok(())
+    }
+
+    fn add_fires(&mut self, fires: Vec<Fire>) -> Result<(), SnapshotError> {
+        let job = self.current_job()?;
+        for mut fire in fires {
+            if job.fires.iter().next_back().is_some_and(|last| last.group >= fire.group) {
+                return Err(SnapshotError::Order("fires out of order"));
+            }
+            match (fire.is_over(), &fire.spec) {
+                (false, None) => fire.spec = Some(Rc::clone(&job.spec)),
+                (true, Some(_)) => return Err(SnapshotError::Order("a pinned job with no run")),
+                (false, Some(_)) | (true, None) => {}
+            }
+            job.fires.push(fire);
+        }
+        Ok(())
+    }
+
+    fn current_job(&mut self) -> Result<&mut Job, SnapshotError> {
+        match &mut self.current {
+            Some((job, _)) => Ok(job),
+            None => Err(SnapshotError::Order("a history without a job")),
+        }
+    }
+
+    fn close_job(&mut self) -> Result<(), SnapshotError> {
+        let Some((job, deleted)) = self.current.take() else { return Ok(()) };
+        self.state.open.extend(job.fires.open_runs().map(|run| (run, job.id)));
+        if deleted {
+            self.state.deleted.insert(job.id, job);
+            return Ok(());
+        }
+        if self.state.names.insert(Rc::clone(&job.name), job.id).is_some() {
+            return Err(SnapshotError::Order("two jobs of one name"));
+        }
+        self.state.jobs.insert(job.id, job);
+        Ok(())
+    }
+}
+
+fn job_chunks(tag: u8, job: &Job) -> Vec<Vec<u8>> {
+    let mut chunks = vec![job_chunk(tag, job)];
+    let fires: Vec<&Fire> = job.fires.iter().collect();
+    for batch in fires.chunks(BATCH) {
+        let mut out = Encoder::new();
+        out.u8(FIRES).list(batch.iter(), |out, fire| encode_fire(fire, job, out));
+        chunks.push(out.into_bytes());
+    }
+    let skips: Vec<&(Index, Wall, Skip)> = job.skips.iter().collect();
+    for batch in skips.chunks(BATCH) {
+        let mut out = Encoder::new();
+        out.u8(SKIPS).list(batch.iter(), |out, (index, wall, skip)| {
+            out.u64(index.0).i64(wall.0);
+            skip.encode(out);
+        });
+        chunks.push(out.into_bytes());
+    }
+    chunks
+}
+
+fn tails_chunk(batch: &[(RunId, &[u8])]) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.u8(TAILS).list(batch.iter(), |out, (run, tail)| {
+        run.encode(out);
+        out.bytes(tail);
+    });
+    out.into_bytes()
+}
+
+fn job_chunk(tag: u8, job: &Job) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.u8(tag).u64(job.id.0).str(&job.name).bytes(&job.spec);
+    job.facts.encode(&mut out);
+    out.u64(job.version).i64(job.decided_until.0).i64(job.anchor.0);
+    out.i64(job.created.0).i64(job.updated.0);
+    out.u64(job.success_count).u64(job.error_count).u64(job.missed_count);
+    let wall = |out: &mut Encoder, wall: Wall| {
+        out.i64(wall.0);
+    };
+    out.option(job.last_success, wall).option(job.last_error, wall);
+    out.u8(match job.status {
+        Status::Untriggered => 0,
+        Status::Success => 1,
+        Status::PartiallyFailed => 2,
+        Status::Failed => 3,
+    });
+    out.into_bytes()
+}
+
+fn decode_job(input: &mut Decoder<'_>) -> Result<Job, DecodeError> {
+    Ok(Job {
+        id: JobId(input.u64()?),
+        name: input.str()?.into(),
+        spec: input.bytes()?.into(),
+        facts: Facts::decode(input)?,
+        version: input.u64()?,
+        decided_until: Second(input.i64()?),
+        anchor: Second(input.i64()?),
+        created: Wall(input.i64()?),
+        updated: Wall(input.i64()?),
+        success_count: input.u64()?,
+        error_count: input.u64()?,
+        missed_count: input.u64()?,
+        last_success: input.option(|input| input.i64().map(Wall))?,
+        last_error: input.option(|input| input.i64().map(Wall))?,
+        status: match input.u8()? {
+            0 => Status::Untriggered,
+            1 => Status::Success,
+            2 => Status::PartiallyFailed,
+            3 => Status::Failed,
+            _ => return Err(DecodeError::Invalid("status")),
+        },
+        fires: History::default(),
+        skips: VecDeque::new(),
+    })
+}
+
+fn encode_fire(fire: &Fire, job: &Job, out: &mut Encoder) {
+    out.u64(fire.group.0);
+    encode_second(fire.due, out);
+    out.u8(fire.trigger.code()).i64(fire.claimed.0);
+    // The definition is written only where the job's own has moved on.
+    let pinned = fire.spec.as_ref().filter(|spec| **spec != job.spec);
+    out.option(pinned, |out, spec| {
+        out.bytes(spec);
+    });
+    out.list(fire.runs.iter(), |out, run| {
+        out.u32(run.node.get()).u32(run.attempt);
+        let ending = match run.state {
+            RunState::Open => None,
+            RunState::Ended(ending) => Some(ending),
+        };
+        out.option(ending, |out, ending| ending.encode(out));
+    });
+}
+
+fn decode_fire(input: &mut Decoder<'_>) -> Result<Fire, DecodeError> {
+    Ok(Fire {
+        group: Index(input.u64()?),
+        due: decode_second(input)?,
+        trigger: Trigger::decode(input)?,
+        claimed: Wall(input.i64()?),
+        spec: input.option(|input| input.bytes().map(Rc::from))?,
+        runs: input.list(|input| {
+            Ok(Run {
+                node: NodeId::decode(input)?,
+                attempt: input.u32()?,
+                state: input.option(Ending::decode)?.map_or(RunState::Open, RunState::Ended),
+            })
+        })?,
+    })
+}
