@@ -161,3 +161,56 @@ fn stored_time(fields: &mut Fields<'_>, key: &str) -> Result<Option<Wall>, Refus
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::render;
+    use crate::job::testing::{random_hot, random_spec};
+    use crate::rng::Rng;
+
+    #[test]
+    fn every_definition_reads_back_as_itself() {
+        for seed in 0..2_000 {
+            let mut rng = Rng::new(seed);
+            let (spec, other) = (random_spec(&mut rng), random_spec(&mut rng));
+            let bytes = spec.to_bytes();
+            assert_eq!(Spec::from_bytes(&bytes).as_ref(), Ok(&spec), "seed {seed}");
+            assert_eq!(spec == other, bytes == other.to_bytes(), "seed {seed}");
+            // An answer is no definition, though it begins like one.
+            let mut shown = Vec::new();
+            render(&bytes, &random_hot(&mut rng), &mut shown);
+            assert_eq!(Spec::from_bytes(&shown), Err(CanonicalError::Form), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let spec = Spec { name: "a".into(), command: "x".into(), ..Spec::default() };
+        let good = String::from_utf8(spec.to_bytes()).unwrap();
+        for (bytes, sentence) in [
+            (good.replace(",\"note\"", ", \"note\""), "is not in its canonical form"),
+            (good.replace("\"10s\"", "10"), "is not in its canonical form"),
+            (good.replace("\"note\":\"\"", "\"noot\":\"\""), "is not in its canonical form"),
+            (good.replace("\"id\":\"a\"", "\"id\":\"b\""), "is not in its canonical form"),
+            (
+                good.replace("\"name\":\"a\"", "\"name\":\"-\""),
+                "has an invalid value: name: must not start with '.' or '-'",
+            ),
+            (
+                good.replace("\"starts_at\":null", "\"starts_at\":\"x\""),
+                "has an invalid value: starts_at: \"x\" is no time in UTC",
+            ),
+            (
+                good.replace("\"retries\":0", "\"retries\":1"),
+                "has an invalid value: retries: is not available in this version; use 0, or let \
+                 the command try again",
+            ),
+            (format!("{good}}}"), "is not valid JSON: trailing characters (line 1 column 636)"),
+        ] {
+            let why = Spec::from_bytes(bytes.as_bytes()).map_err(|why| why.to_string());
+            assert_eq!(why, Err(sentence.into()), "{bytes}");
+        }
+        assert_eq!(Spec::from_bytes(good.as_bytes()), Ok(spec));
+    }
+}

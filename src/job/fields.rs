@@ -86,15 +86,11 @@ impl<'a> Fields<'a> {
         let prefix = self.prefix;
         self.any(key).and_then(|value| match &value {
             Value::Bool(flag) => Ok(Given::Value(*flag)),
-            Value::String(text) => match text.as_str() {
-                "" => Ok(Given::Null),
-                "true" => Ok(Given::Value(true)),
-                "false" => Ok(Given::Value(false)),
-                other => {
-                    let why = format!("must be true or false, not {}", quoted(other));
-                    Err(refuse(prefix, key, &why))
-                }
-            },
+            Value::String(text) if text.is_empty() => Ok(Given::Null),
+            Value::String(text) => flag(text).map(Given::Value).ok_or_else(|| {
+                let why = format!("must be true or false, not {}", quoted(text));
+                refuse(prefix, key, &why)
+            }),
             Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
                 let why = format!("must be true or false, not {}", kind(&value));
                 Err(refuse(prefix, key, &why))
@@ -131,34 +127,23 @@ impl<'a> Fields<'a> {
         range: RangeInclusive<Duration>,
     ) -> Take<Duration> {
         let prefix = self.prefix;
-        self.any(key).and_then(|value| {
-            let read = match &value {
-                Value::String(text) if text.is_empty() => return Ok(Given::Null),
-                Value::String(text) => match text.parse::<u64>() {
-                    Ok(seconds) => duration::from_seconds(seconds as f64),
-                    Err(_) => duration::parse(text),
-                },
-                Value::Number(number) => {
-                    duration::from_seconds(number.as_f64().unwrap_or(f64::INFINITY))
-                }
-                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-                    let why = format!(
-                        "must be a duration such as \"90s\" or a number of seconds, not {}",
-                        kind(&value)
-                    );
-                    return Err(refuse(prefix, key, &why));
-                }
-            };
-            let read =
-                read.map_err(|why| refuse(prefix, key, &format!("{} {why}", shown(&value))))?;
-            if range.contains(&read) {
-                return Ok(Given::Value(read));
-            }
-            let (low, high) = range.into_inner();
-            let (low, high) = (duration::format(low), duration::format(high));
-            let why = format!("{} is out of range {low} to {high}", duration::format(read));
-            Err(refuse(prefix, key, &why))
+        self.any(key).and_then(|value| match duration(&value, &range) {
+            Ok(Some(read)) => Ok(Given::Value(read)),
+            Ok(None) => Ok(Given::Null),
+            Err(why) => Err(refuse(prefix, key, &why)),
         })
+    }
+
+    /// As [`Fields::duration`]; zero is allowed besides.
+    pub(super) fn timeout(&mut self, key: &str, range: RangeInclusive<Duration>) -> Take<Duration> {
+        let zero = Duration::ZERO..=Duration::ZERO;
+        match self.keys.get(key).map(|value| duration(value, &zero)) {
+            Some(Ok(Some(zero))) => {
+                self.keys.remove(key);
+                Ok(Given::Value(zero))
+            }
+            Some(Ok(None) | Err(_)) | None => self.duration(key, range),
+        }
     }
 
     pub(super) fn object(&mut self, key: &str) -> Take<Map<String, Value>> {
@@ -287,6 +272,39 @@ fn text(value: Value, max_bytes: usize) -> Result<String, String> {
         return Err(format!("has a NUL, which no text may hold (column {})", at + 1));
     }
     Ok(text)
+}
+
+/// `None` stands for the default.
+fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Option<Duration>, String> {
+    let read = match value {
+        Value::String(text) if text.is_empty() => return Ok(None),
+        Value::String(text) => match text.parse::<u64>() {
+            Ok(seconds) => duration::from_seconds(seconds as f64),
+            Err(_) => duration::parse(text),
+        },
+        Value::Number(number) => duration::from_seconds(number.as_f64().unwrap_or(f64::INFINITY)),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            return Err(format!(
+                "must be a duration such as \"90s\" or a number of seconds, not {}",
+                kind(value)
+            ));
+        }
+    };
+    let read = read.map_err(|why| format!("{} {why}", shown(value)))?;
+    if range.contains(&read) {
+        return Ok(Some(read));
+    }
+    let (low, high) = (duration::format(*range.start()), duration::format(*range.end()));
+    Err(format!("{} is out of range {low} to {high}", duration::format(read)))
+}
+
+/// The words of Go's `strconv.ParseBool`, which v4 reads its texts with.
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 fn whole(value: &Value) -> Option<u64> {

@@ -151,7 +151,7 @@ fn fill_command(
     settle("cwd", pair, &base.cwd)?.put(&mut spec.cwd, &defaults.cwd);
 
     let pair =
-        (fields.duration("timeout", spec::TIMEOUT)?, config.duration("timeout", spec::TIMEOUT)?);
+        (fields.timeout("timeout", spec::TIMEOUT)?, config.timeout("timeout", spec::TIMEOUT)?);
     settle("timeout", pair, &base.timeout)?.put(&mut spec.timeout, &defaults.timeout);
 
     let object = env_object(fields, spec, base)?;

@@ -47,8 +47,9 @@ pub const KEEP: RangeInclusive<u64> = 0..=10_000;
 pub const CATCHUP_MAX: RangeInclusive<u64> = 1..=10_000;
 /// Bounds of `output_limit`, in bytes: a spool file at least, a terabyte at most.
 pub const OUTPUT_LIMIT: RangeInclusive<u64> = 1 << 20..=1 << 40;
-/// Bounds of `timeout`; zero is none.
-pub const TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 86_400);
+/// Bounds of `timeout`, beside zero, which is none: a timer of a millisecond at least.
+pub const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(365 * 86_400);
 /// Bounds of `kill_grace`.
 pub const KILL_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
 /// Bounds of `start_deadline`.
@@ -162,10 +163,10 @@ impl Spec {
     /// # Errors
     /// What is wrong with `command`, and where; never for a definition that was validated.
     pub fn argv(&self) -> Result<Vec<String>, Diagnostic> {
-        let words = words::split(&self.command)?;
         if self.shell {
             return Ok(vec!["/bin/sh".into(), "-c".into(), self.command.clone()]);
         }
+        let words = words::split(&self.command)?;
         match words.first() {
             Some(program) if !program.is_empty() => Ok(words),
             Some(_) | None => Err(Diagnostic::new(0, 0, "names no program")),

@@ -71,7 +71,8 @@ fn each_wrong_key_gets_its_sentence() {
             r#""timeout":true"#,
             "timeout: must be a duration such as \"90s\" or a number of seconds, not a boolean",
         ),
-        (r#""timeout":"8760h1s""#, "timeout: 8760h0m1s is out of range 0s to 8760h0m0s"),
+        (r#""timeout":"8760h1s""#, "timeout: 8760h0m1s is out of range 1ms to 8760h0m0s"),
+        (r#""timeout":"1ns""#, "timeout: 1ns is out of range 1ms to 8760h0m0s"),
         (r#""kill_grace":3601"#, "kill_grace: 1h0m1s is out of range 0s to 1h0m0s"),
         (r#""start_deadline":0.5"#, "start_deadline: 500ms is out of range 1s to 24h0m0s"),
         (r#""start_deadline":"25h""#, "start_deadline: 25h0m0s is out of range 1s to 24h0m0s"),
@@ -271,6 +272,12 @@ fn accepted_keys_are_shown_in_one_canonical_way() {
     let mut tables = vec![
         (r#""disabled":"true""#, r#"{"disabled":true}"#),
         (r#""disabled":"""#, "{}"),
+        (r#""disabled":"True","idempotent":"f""#, r#"{"disabled":true}"#),
+        (r#""timeout":0,"executor_config":{"timeout":"0s"}"#, "{}"),
+        (
+            r#""timeout":1,"executor_config":{"timeout":"1"}"#,
+            r#"{"executor_config":{"command":"run","shell":"false","timeout":"1s"},"timeout":"1s"}"#,
+        ),
         (r#""keep":"7""#, r#"{"keep":7}"#),
         (r#""keep":7.0"#, r#"{"keep":7}"#),
         (r#""keep":0"#, r#"{"keep":0}"#),
@@ -505,6 +512,19 @@ fn a_create_is_warned_about_what_it_may_not_mean() {
     assert_eq!(read("").spec.run_on, RunOn::Any);
     assert_eq!(read(r#""run_on":null"#).spec.run_on, RunOn::Any);
     assert_eq!(read(r#""tags":{"role":"web:2"}"#).spec.run_on, RunOn::All);
+}
+
+#[test]
+fn a_command_becomes_words_or_a_script() {
+    let argv = |keys: &str| {
+        let body = format!(r#"{{"name":"a","schedule":"@hourly",{keys}}}"#);
+        parsed(&body, None, Mode::Replace).spec.argv().unwrap()
+    };
+    assert_eq!(argv(r#""command":"a 'b c'""#), ["a", "b c"]);
+    // A shell has comments and here-documents, in which a quote need not be closed.
+    let script = argv(r#""command":"echo # don't","shell":true"#);
+    assert_eq!(script, ["/bin/sh", "-c", "echo # don't"]);
+    assert!(Spec { command: "'".into(), ..Spec::default() }.argv().is_err());
 }
 
 #[test]
