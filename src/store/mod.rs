@@ -34,6 +34,7 @@ pub const JOBS_MAX: usize = 1_000_000;
 
 /// All that the committed journal says.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
 pub struct State {
     applied: Index,
     epoch: Epoch,

@@ -1,1 +1,923 @@
+//! What records do, told as conversations; and random histories, which must come out the same
+//! whether they are applied, applied again, or carried over by a snapshot in their midst.
 
+use std::fmt::Write as _;
+
+use super::*;
+use crate::ident::{Boot, StoreId};
+use crate::rng::Rng;
+use crate::time::Wall;
+
+// ---- conversations ----
+
+/// A state under test; the record at index i carries the wall time of second 100 + i.
+#[derive(Default)]
+struct World {
+    state: State,
+}
+
+impl World {
+    fn apply(&mut self, record: Record) -> Change {
+        let index = Index(self.state.applied().0 + 1);
+        let wall = Second(100 + index.0 as i64).wall();
+        let actor = "test".to_owned();
+        let change = self.state.apply(Entry { index, epoch: Epoch(1), wall, actor, record });
+        self.state.check();
+        change
+    }
+
+    /// Does what one line of a conversation asks, and says what came of it.
+    fn line(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[0] {
+            "show" => return self.show(JobId(words[1].parse().unwrap())),
+            "tail" => return format!("{:?}", self.state.tail(run_id(words[1])).map(<[u8]>::len)),
+            "open" => return self.open(),
+            _ => {}
+        }
+        let record = self.record(&words);
+        match self.apply(record) {
+            Change::EpochStarted(leader) => format!("led by {}", leader.get()),
+            Change::Members => "members".into(),
+            Change::JobPut(job) => format!("put {job}"),
+            Change::JobDeleted(job) => format!("deleted {job}"),
+            Change::Claimed(job, group) => format!("claimed {job} as {group}"),
+            Change::Ended(job, run) => format!("ended {job} {}.{}", run.group, run.node.get()),
+            Change::Skipped(job) => format!("skipped {job}"),
+            Change::ClockCorrected => "corrected".into(),
+            Change::Void(job) => job.map_or("void".into(), |job| format!("void {job}")),
+        }
+    }
+
+    fn record(&self, words: &[&str]) -> Record {
+        let flag = |name: &str| words.contains(&name);
+        let value =
+            |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let number = |name: &str| value(name).map(|text| text.parse::<i64>().unwrap());
+        let job = || JobId(words[1].parse().unwrap());
+        match words[0] {
+            "lead" => Record::EpochStart { leader: node(words[1].parse().unwrap()) },
+            "vote" => Record::Config { cluster: ClusterId(5), voters: nodes(words[1]) },
+            "node" => Record::Node(member(words[1].parse().unwrap(), words[2])),
+            "put" => Record::JobPut(JobPut {
+                name: words[1].to_owned(),
+                spec: line_bytes(words),
+                facts: Facts {
+                    disabled: flag("off"),
+                    forbid: flag("forbid"),
+                    per_node: flag("each"),
+                    keep: number("keep").unwrap_or(100) as u16,
+                },
+                mark: number("mark").map(Second),
+                anchor: number("anchor").map(Second),
+            }),
+            "delete" => Record::JobDelete { job: job() },
+            "claim" => Record::Claim(Claim {
+                job: job(),
+                version: number("version").map_or_else(
+                    || self.state.job(job()).map_or(0, |job| job.version),
+                    |version| version as u64,
+                ),
+                due: number("due").map(Second),
+                clock_era: number("era").map_or(self.state.clock_era(), |era| era as u32),
+                trigger: if flag("hand") { Trigger::Manual } else { Trigger::Schedule },
+                targets: nodes(value("on").unwrap_or("1")),
+            }),
+            "end" => Record::Finished(Finished {
+                run: run_id(words[1]),
+                ending: ending(end_named(words[2]), self.state.applied().0 as i64),
+                tail: vec![b'x'; number("tail").unwrap_or(0) as usize],
+            }),
+            "skip" => Record::Skip(Skip {
+                job: job(),
+                clock_era: number("era").map_or(self.state.clock_era(), |era| era as u32),
+                after: Second(number("after").unwrap()),
+                until: Second(number("until").unwrap()),
+                first: Second(number("after").unwrap() + 1),
+                count: number("count").unwrap_or(1) as u32,
+                more: false,
+                reason: SkipReason::WindowPassed,
+            }),
+            "back" => Record::ClockCorrected { to: Second(words[1].parse().unwrap()) },
+            other => panic!("no such step: {other}"),
+        }
+    }
+
+    /// A job as one line: mark, succeeded/failed/missed, status, fires with their runs.
+    fn show(&self, id: JobId) -> String {
+        let Some(job) = self.state.job_or_deleted(id) else { return "gone".into() };
+        let mut out = match self.state.job(id) {
+            Some(_) => format!("mark {}", job.decided_until.0),
+            None => "deleted".into(),
+        };
+        let counts = (job.success_count, job.error_count, job.missed_count);
+        write!(out, ", {}/{}/{}, {:?}", counts.0, counts.1, counts.2, job.status).unwrap();
+        for fire in job.fires.iter() {
+            write!(out, ", {}:", fire.group).unwrap();
+            for run in &fire.runs {
+                let state = match run.state {
+                    RunState::Open => "open",
+                    RunState::Ended(ending) => ending.end.name(),
+                };
+                write!(out, " {} {state}", run.node.get()).unwrap();
+            }
+        }
+        if !job.skips.is_empty() {
+            write!(out, ", {} skips", job.skips.len()).unwrap();
+        }
+        out
+    }
+
+    fn open(&self) -> String {
+        let runs = self.state.open_runs();
+        let runs: Vec<String> =
+            runs.map(|(run, job)| format!("{job}:{}.{}", run.group, run.node.get())).collect();
+        runs.join(" ")
+    }
+}
+
+#[track_caller]
+fn check(title: &str, conversation: &[(&str, &str)]) {
+    let mut world = World::default();
+    for (line, answer) in conversation {
+        assert_eq!(&world.line(line), answer, "{title}: {line}");
+    }
+}
+
+fn node(number: u32) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+fn nodes(list: &str) -> Vec<NodeId> {
+    list.split(',').map(|number| node(number.parse().unwrap())).collect()
+}
+
+/// `7.2` is the first attempt of claim 7 on node 2.
+fn run_id(text: &str) -> RunId {
+    let (group, target) = text.split_once('.').unwrap();
+    RunId { group: Index(group.parse().unwrap()), node: node(target.parse().unwrap()), attempt: 1 }
+}
+
+fn line_bytes(words: &[&str]) -> Vec<u8> {
+    words.join(" ").into_bytes()
+}
+
+fn member(id: u32, name: &str) -> Member {
+    Member {
+        id: node(id),
+        store: StoreId(9),
+        boot: Boot(1),
+        name: name.to_owned(),
+        address: "192.0.2.1:7946".into(),
+        server: true,
+        work: true,
+        tags: vec![("role".into(), "web".into())],
+        state: MemberState::Registered,
+    }
+}
+
+fn ending(end: End, second: i64) -> Ending {
+    Ending {
+        end,
+        reason: None,
+        exit_code: (end == End::Succeeded).then_some(0),
+        signal: None,
+        started: Second(second).wall(),
+        finished: Second(second + 1).wall(),
+        duration_ms: 1_000,
+        cpu_ms: 10,
+        max_rss_bytes: 1 << 20,
+        output_bytes: 0,
+    }
+}
+
+const ENDS: [End; 7] =
+    [End::Succeeded, End::Failed, End::Killed, End::TimedOut, End::Lost, End::Skipped, End::Missed];
+
+fn end_named(name: &str) -> End {
+    ENDS.into_iter().find(|end| end.name() == name).unwrap()
+}
+
+#[test]
+fn a_put_creates_then_replaces_and_moves_the_mark_only_when_it_says_so() {
+    check(
+        "create, edit, enable",
+        &[
+            ("put a", "put 1"),
+            ("show 1", "mark 101, 0/0/0, Untriggered"),
+            ("put b mark=7", "put 2"),
+            ("show 2", "mark 7, 0/0/0, Untriggered"),
+            ("claim 1 due=500", "claimed 1 as 3"),
+            ("put a keep=5", "put 1"),
+            ("show 1", "mark 500, 0/0/0, Untriggered, 3: 1 open"),
+            ("put a mark=900", "put 1"),
+            ("show 1", "mark 900, 0/0/0, Untriggered, 3: 1 open"),
+        ],
+    );
+    let mut world = World::default();
+    world.line("put a");
+    world.line("put a anchor=5 off");
+    let job = world.state.job_named("a").unwrap();
+    assert_eq!((job.id, job.version, job.anchor), (JobId(1), 2, Second(5)));
+    assert_eq!((job.created, job.updated), (Second(101).wall(), Second(102).wall()));
+    assert!(job.facts.disabled);
+}
+
+#[test]
+fn cluster_records_change_what_they_name() {
+    let mut world = World::default();
+    for (line, answer) in [
+        ("lead 3", "led by 3"),
+        ("vote 1,2,3", "members"),
+        ("node 2 two", "members"),
+        ("node 1 one", "members"),
+        ("node 2 zwei", "members"),
+    ] {
+        assert_eq!(world.line(line), answer, "{line}");
+    }
+    assert_eq!(world.state.config(), (ClusterId(5), nodes("1,2,3").as_slice()));
+    let names: Vec<&str> = world.state.members().map(|member| &*member.name).collect();
+    assert_eq!(names, ["one", "zwei"]);
+    assert_eq!(world.state.member(node(3)), None);
+    assert_eq!(world.state.newest_wall(), Second(105).wall());
+}
+
+#[test]
+fn a_claim_that_no_longer_applies_changes_nothing() {
+    check(
+        "void claims",
+        &[
+            ("claim 1 due=500", "void 1"),
+            ("put a", "put 2"),
+            ("claim 2 due=102", "void 2"),
+            ("claim 2 due=103 version=1", "void 2"),
+            ("claim 2 due=103 era=1", "void 2"),
+            ("claim 2 hand version=1", "void 2"),
+            ("show 2", "mark 102, 0/0/0, Untriggered"),
+            ("claim 2 due=103", "claimed 2 as 7"),
+            ("claim 2 due=103", "void 2"),
+            ("claim 2 hand", "claimed 2 as 9"),
+            ("show 2", "mark 103, 0/0/0, Untriggered, 7: 1 open, 9: 1 open"),
+            ("put a", "put 2"),
+            ("claim 2 due=104 version=2", "void 2"),
+            ("delete 2", "deleted 2"),
+            ("claim 2 due=900 version=10", "void 2"),
+            ("open", "2:7.1 2:9.1"),
+        ],
+    );
+}
+
+#[test]
+fn an_ended_run_never_ends_again() {
+    check(
+        "void ends",
+        &[
+            ("put a", "put 1"),
+            ("claim 1 due=500 on=1,2", "claimed 1 as 2"),
+            ("end 2.3 failed", "void"),
+            ("end 9.1 failed", "void"),
+            ("end 2.1 succeeded tail=3", "ended 1 2.1"),
+            ("end 2.1 failed tail=9", "void"),
+            ("tail 2.1", "Some(3)"),
+            ("show 1", "mark 500, 1/0/0, Untriggered, 2: 1 succeeded 2 open"),
+            ("open", "1:2.2"),
+        ],
+    );
+}
+
+#[test]
+fn a_skip_moves_the_mark_from_where_it_says_it_is() {
+    check(
+        "skips",
+        &[
+            ("skip 1 after=1 until=2", "void 1"),
+            ("put a mark=500", "put 2"),
+            ("skip 2 after=499 until=600", "void 2"),
+            ("skip 2 after=501 until=600", "void 2"),
+            ("skip 2 after=500 until=600 era=1", "void 2"),
+            ("show 2", "mark 500, 0/0/0, Untriggered"),
+            ("skip 2 after=500 until=600 count=7", "skipped 2"),
+            ("show 2", "mark 600, 0/0/7, Untriggered, 1 skips"),
+            ("skip 2 after=500 until=600", "void 2"),
+            ("claim 2 due=600", "void 2"),
+            ("claim 2 due=601", "claimed 2 as 9"),
+        ],
+    );
+}
+
+#[test]
+fn a_job_keeps_its_newest_hundred_skips() {
+    let mut world = World::default();
+    world.line("put a mark=1000");
+    for mark in 1000..1000 + SKIPS_KEPT as i64 + 1 {
+        assert_eq!(world.line(&format!("skip 1 after={mark} until={}", mark + 1)), "skipped 1");
+    }
+    let job = world.state.job(JobId(1)).unwrap();
+    assert_eq!(job.skips.len(), SKIPS_KEPT);
+    assert_eq!(job.skips.front().unwrap().2.after, Second(1001), "the oldest goes");
+    assert_eq!(job.missed_count, SKIPS_KEPT as u64 + 1, "and stays counted");
+}
+
+const SKIPS_KEPT: usize = 100;
+
+#[test]
+fn deleting_keeps_what_runs_and_a_name_made_anew_is_another_job() {
+    check(
+        "delete",
+        &[
+            ("put a", "put 1"),
+            ("claim 1 due=500 on=1,2", "claimed 1 as 2"),
+            ("end 2.1 succeeded tail=4", "ended 1 2.1"),
+            ("delete 1", "deleted 1"),
+            ("delete 1", "void 1"),
+            ("show 1", "deleted, 1/0/0, Untriggered, 2: 1 succeeded 2 open"),
+            ("skip 1 after=500 until=600", "void 1"),
+            ("put a", "put 7"),
+            ("show 7", "mark 107, 0/0/0, Untriggered"),
+            ("open", "1:2.2"),
+            ("tail 2.1", "Some(4)"),
+            ("end 2.2 failed tail=4", "ended 1 2.2"),
+            ("show 1", "gone"),
+            ("tail 2.1", "None"),
+            ("tail 2.2", "None"),
+            ("show 7", "mark 107, 0/0/0, Untriggered"),
+            ("delete 7", "deleted 7"),
+            ("show 7", "gone"),
+        ],
+    );
+}
+
+#[test]
+fn a_deleted_job_waits_for_its_last_run_whatever_it_keeps() {
+    check(
+        "delete with two fires and keep 0",
+        &[
+            ("put a keep=0", "put 1"),
+            ("claim 1 due=500", "claimed 1 as 2"),
+            ("claim 1 due=501", "claimed 1 as 3"),
+            ("delete 1", "deleted 1"),
+            ("end 2.1 failed", "ended 1 2.1"),
+            ("show 1", "deleted, 0/1/0, Failed, 3: 1 open"),
+            ("end 3.1 failed", "ended 1 3.1"),
+            ("show 1", "gone"),
+        ],
+    );
+}
+
+#[test]
+fn forbid_skips_what_overlaps_over_the_job_or_on_each_node() {
+    check(
+        "over the job",
+        &[
+            ("put a forbid", "put 1"),
+            ("claim 1 due=500 on=1,2", "claimed 1 as 2"),
+            ("claim 1 due=501 on=3", "claimed 1 as 3"),
+            ("show 1", "mark 501, 0/0/1, Untriggered, 2: 1 open 2 open, 3: 3 skipped"),
+            ("end 2.1 succeeded", "ended 1 2.1"),
+            ("claim 1 due=502 on=1", "claimed 1 as 5"),
+            ("end 2.2 succeeded", "ended 1 2.2"),
+            ("claim 1 due=503 on=1", "claimed 1 as 7"),
+            ("open", "1:7.1"),
+        ],
+    );
+    check(
+        "on each node",
+        &[
+            ("put a forbid each", "put 1"),
+            ("claim 1 due=500 on=1,2", "claimed 1 as 2"),
+            ("end 2.1 succeeded", "ended 1 2.1"),
+            ("claim 1 due=501 on=1,2,3", "claimed 1 as 4"),
+            ("open", "1:2.2 1:4.1 1:4.3"),
+            ("claim 1 due=502 on=1,2,3", "claimed 1 as 5"),
+            (
+                "show 1",
+                "mark 502, 1/0/4, Untriggered, 2: 1 succeeded 2 open, \
+                 4: 1 open 2 skipped 3 open, 5: 1 skipped 2 skipped 3 skipped",
+            ),
+        ],
+    );
+    check(
+        "allowed, until an edit forbids it",
+        &[
+            ("put a", "put 1"),
+            ("claim 1 due=500", "claimed 1 as 2"),
+            ("claim 1 due=501", "claimed 1 as 3"),
+            ("put a forbid", "put 1"),
+            ("claim 1 due=502", "claimed 1 as 5"),
+            ("open", "1:2.1 1:3.1"),
+        ],
+    );
+}
+
+#[test]
+fn an_open_fire_keeps_the_definition_it_was_claimed_with() {
+    let mut world = World::default();
+    world.line("put a");
+    world.line("claim 1 due=500 on=1,2");
+    world.line("put a keep=7");
+    let spec = |world: &World| world.state.fire(JobId(1), Index(2)).unwrap().spec.clone();
+    assert_eq!(spec(&world).as_deref(), Some(&b"put a"[..]));
+    world.line("end 2.1 succeeded");
+    assert_eq!(spec(&world).as_deref(), Some(&b"put a"[..]));
+    world.line("end 2.2 succeeded");
+    assert_eq!(spec(&world), None, "nothing runs it any more");
+}
+
+#[test]
+fn the_oldest_ended_fires_are_trimmed_and_an_open_one_never() {
+    check(
+        "keep 2",
+        &[
+            ("put a keep=2", "put 1"),
+            ("claim 1 due=500", "claimed 1 as 2"),
+            ("claim 1 due=501", "claimed 1 as 3"),
+            ("claim 1 due=502", "claimed 1 as 4"),
+            ("claim 1 due=503", "claimed 1 as 5"),
+            ("end 3.1 succeeded tail=1", "ended 1 3.1"),
+            ("end 4.1 succeeded tail=1", "ended 1 4.1"),
+            ("end 5.1 succeeded tail=1", "ended 1 5.1"),
+            ("show 1", "mark 503, 3/0/0, Success, 2: 1 open, 4: 1 succeeded, 5: 1 succeeded"),
+            ("tail 3.1", "None"),
+            ("tail 4.1", "Some(1)"),
+            ("end 2.1 failed", "ended 1 2.1"),
+            ("show 1", "mark 503, 3/1/0, Success, 4: 1 succeeded, 5: 1 succeeded"),
+            ("put a keep=1", "put 1"),
+            ("show 1", "mark 503, 3/1/0, Success, 5: 1 succeeded"),
+        ],
+    );
+    check(
+        "keep 0",
+        &[
+            ("put a keep=0", "put 1"),
+            ("claim 1 due=500 on=1,2", "claimed 1 as 2"),
+            ("end 2.2 succeeded tail=1", "ended 1 2.2"),
+            ("show 1", "mark 500, 1/0/0, Untriggered, 2: 1 open 2 succeeded"),
+            ("end 2.1 succeeded tail=1", "ended 1 2.1"),
+            ("show 1", "mark 500, 2/0/0, Success"),
+            ("tail 2.1", "None"),
+            ("tail 2.2", "None"),
+        ],
+    );
+}
+
+#[test]
+fn each_end_is_counted_and_timed() {
+    for (end, counts, status) in [
+        (End::Succeeded, "1/0/0", "Success"),
+        (End::Failed, "0/1/0", "Failed"),
+        (End::Killed, "0/1/0", "Failed"),
+        (End::TimedOut, "0/1/0", "Failed"),
+        (End::Lost, "0/1/0", "Failed"),
+        (End::Skipped, "0/0/1", "Untriggered"),
+        (End::Missed, "0/0/1", "Untriggered"),
+    ] {
+        let name = end.name();
+        let shown = format!("mark 500, {counts}, {status}, 2: 1 {name}");
+        let finished = format!("end 2.1 {name}");
+        let mut world = World::default();
+        for line in ["put a", "claim 1 due=500", &finished] {
+            world.line(line);
+        }
+        assert_eq!(world.line("show 1"), shown);
+        let job = world.state.job(JobId(1)).unwrap();
+        let at = Some(Second(3).wall());
+        let times = match (end.may_have_started(), end == End::Succeeded) {
+            (false, _) => (None, None),
+            (true, true) => (at, None),
+            (true, false) => (None, at),
+        };
+        assert_eq!((job.last_success, job.last_error), times, "{name}");
+    }
+}
+
+#[test]
+fn two_targets_make_one_verdict() {
+    for (one, two, status) in [
+        ("succeeded", "succeeded", "Success"),
+        ("succeeded", "failed", "PartiallyFailed"),
+        ("lost", "succeeded", "PartiallyFailed"),
+        ("failed", "timed_out", "Failed"),
+        ("succeeded", "missed", "Success"),
+        ("skipped", "killed", "Failed"),
+        ("skipped", "missed", "Untriggered"),
+    ] {
+        let mut world = World::default();
+        world.line("put a");
+        world.line("claim 1 due=500 on=1,2");
+        world.line(&format!("end 2.1 {one}"));
+        let status_now = |world: &World| format!("{:?}", world.state.job(JobId(1)).unwrap().status);
+        assert_eq!(status_now(&world), "Untriggered", "{one}, and the other is open");
+        world.line(&format!("end 2.2 {two}"));
+        assert_eq!(status_now(&world), status, "{one} and {two}");
+    }
+}
+
+#[test]
+fn the_newest_ended_fire_is_the_one_that_speaks() {
+    check(
+        "ends out of order",
+        &[
+            ("put a", "put 1"),
+            ("claim 1 due=500", "claimed 1 as 2"),
+            ("claim 1 due=501", "claimed 1 as 3"),
+            ("end 3.1 failed", "ended 1 3.1"),
+            ("end 2.1 succeeded", "ended 1 2.1"),
+            ("show 1", "mark 501, 1/1/0, Failed, 2: 1 succeeded, 3: 1 failed"),
+        ],
+    );
+}
+
+#[test]
+fn a_corrected_clock_lowers_marks_and_voids_what_was_computed_before_it() {
+    check(
+        "clock",
+        &[
+            ("put a mark=5000", "put 1"),
+            ("put b mark=20", "put 2"),
+            ("back 1000", "corrected"),
+            ("show 1", "mark 1000, 0/0/0, Untriggered"),
+            ("show 2", "mark 20, 0/0/0, Untriggered"),
+            ("claim 1 due=1001 era=0", "void 1"),
+            ("skip 1 after=1000 until=1001 era=0", "void 1"),
+            ("claim 1 due=1001", "claimed 1 as 6"),
+        ],
+    );
+    let mut world = World::default();
+    world.line("back 50");
+    assert_eq!(world.state.newest_wall(), Wall(50_000), "the times before were never real");
+}
+
+// ---- bytes of records ----
+
+fn any_text(rng: &mut Rng, longest: u64) -> String {
+    let length = rng.below(longest + 1);
+    (0..length).map(|_| char::from(b' ' + rng.below(95) as u8)).collect()
+}
+
+fn any_bytes(rng: &mut Rng, longest: u64) -> Vec<u8> {
+    let length = rng.below(longest + 1);
+    (0..length).map(|_| rng.next_u64() as u8).collect()
+}
+
+/// Now and then an extreme, else any number.
+fn any_number(rng: &mut Rng) -> u64 {
+    match rng.below(4) {
+        0 => [0, 1, u64::MAX, 1 << 63][rng.below(4) as usize],
+        1 => rng.below(1_000),
+        _ => rng.next_u64(),
+    }
+}
+
+fn any_second(rng: &mut Rng) -> Second {
+    Second(any_number(rng) as i64)
+}
+
+fn any_node(rng: &mut Rng) -> NodeId {
+    node((any_number(rng) as u32).max(1))
+}
+
+fn any_nodes(rng: &mut Rng) -> Vec<NodeId> {
+    let set: BTreeSet<NodeId> = (0..rng.below(8)).map(|_| any_node(rng)).collect();
+    set.into_iter().collect()
+}
+
+fn any<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+    choices[rng.below(choices.len() as u64) as usize]
+}
+
+fn maybe<T>(rng: &mut Rng, make: impl FnOnce(&mut Rng) -> T) -> Option<T> {
+    rng.chance(1, 2).then(|| make(rng))
+}
+
+fn any_ending(rng: &mut Rng) -> Ending {
+    let reasons = [
+        Reason::DeadlinePassed,
+        Reason::Overlap,
+        Reason::StartFailed(rng.next_u64() as u8, rng.next_u64() as i32),
+        Reason::LauncherGone,
+        Reason::Untraceable,
+    ];
+    Ending {
+        end: any(rng, &ENDS),
+        reason: maybe(rng, |rng| any(rng, &reasons)),
+        exit_code: maybe(rng, |rng| rng.next_u64() as i32),
+        signal: maybe(rng, |rng| rng.next_u64() as i32),
+        started: Wall(any_number(rng) as i64),
+        finished: Wall(any_number(rng) as i64),
+        duration_ms: any_number(rng),
+        cpu_ms: any_number(rng),
+        max_rss_bytes: any_number(rng),
+        output_bytes: any_number(rng),
+    }
+}
+
+const KINDS: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+fn any_record(rng: &mut Rng, kind: u8) -> Record {
+    let record = match kind {
+        1 => Record::EpochStart { leader: any_node(rng) },
+        2 => Record::Config { cluster: ClusterId(any_number(rng)), voters: any_nodes(rng) },
+        3 => Record::Node(Member {
+            id: any_node(rng),
+            store: StoreId(any_number(rng)),
+            boot: Boot(any_number(rng)),
+            name: any_text(rng, 20),
+            address: any_text(rng, 20),
+            server: rng.chance(1, 2),
+            work: rng.chance(1, 2),
+            tags: (0..rng.below(4)).map(|_| (any_text(rng, 5), any_text(rng, 5))).collect(),
+            state: any(rng, &[MemberState::Registered, MemberState::Left]),
+        }),
+        4 => Record::JobPut(JobPut {
+            name: any_text(rng, 20),
+            spec: any_bytes(rng, 60),
+            facts: any_facts(rng),
+            mark: maybe(rng, any_second),
+            anchor: maybe(rng, any_second),
+        }),
+        5 => Record::JobDelete { job: JobId(any_number(rng)) },
+        6 => Record::Claim(Claim {
+            job: JobId(any_number(rng)),
+            version: any_number(rng),
+            due: maybe(rng, any_second),
+            clock_era: any_number(rng) as u32,
+            trigger: any(rng, &[Trigger::Schedule, Trigger::Catchup, Trigger::Manual]),
+            targets: any_nodes(rng),
+        }),
+        7 => Record::Finished(Finished {
+            run: RunId {
+                group: Index(any_number(rng)),
+                node: any_node(rng),
+                attempt: any_number(rng) as u32,
+            },
+            ending: any_ending(rng),
+            tail: any_bytes(rng, 60),
+        }),
+        8 => Record::Skip(Skip {
+            job: JobId(any_number(rng)),
+            clock_era: any_number(rng) as u32,
+            after: any_second(rng),
+            until: any_second(rng),
+            first: any_second(rng),
+            count: any_number(rng) as u32,
+            more: rng.chance(1, 2),
+            reason: any(rng, &[SkipReason::WindowPassed, SkipReason::NoNode]),
+        }),
+        9 => Record::ClockCorrected { to: any_second(rng) },
+        other => panic!("no kind {other}"),
+    };
+    assert_eq!(record.kind(), kind);
+    record
+}
+
+fn any_facts(rng: &mut Rng) -> Facts {
+    Facts {
+        disabled: rng.chance(1, 2),
+        forbid: rng.chance(1, 2),
+        per_node: rng.chance(1, 2),
+        keep: any(rng, &[0, 1, 3, 100, u16::MAX]),
+    }
+}
+
+fn decode(kind: u8, payload: &[u8]) -> Result<Entry, crate::codec::DecodeError> {
+    Entry::decode(Index(7), Epoch(3), kind, SCHEMA, payload)
+}
+
+#[test]
+fn every_record_is_read_as_it_was_written_and_only_whole() {
+    for seed in 0..40 {
+        let rng = &mut Rng::new(seed);
+        for kind in KINDS {
+            let wall = Wall(any_number(rng) as i64);
+            let actor = any_text(rng, ACTOR_MAX_BYTES as u64);
+            let record = any_record(rng, kind);
+            let payload = record.encode(wall, &actor);
+            let entry = Entry { index: Index(7), epoch: Epoch(3), wall, actor, record };
+            assert_eq!(decode(kind, &payload), Ok(entry), "seed {seed}, kind {kind}");
+            for end in 0..payload.len() {
+                let cut = decode(kind, &payload[..end]);
+                assert!(cut.is_err(), "seed {seed}, kind {kind}, {end} bytes: {cut:?}");
+            }
+            let longer = [&payload[..], &[0]].concat();
+            assert!(decode(kind, &longer).is_err(), "seed {seed}, kind {kind}, one byte more");
+        }
+    }
+}
+
+#[test]
+fn unknown_kinds_schemas_and_numbers_are_refused() {
+    let put = any_record(&mut Rng::new(1), 4).encode(Wall(0), "");
+    for kind in [0, 10, 11, 255] {
+        assert!(decode(kind, &put).is_err(), "kind {kind}");
+    }
+    for schema in [0, SCHEMA + 1, 255] {
+        let entry = Entry::decode(Index(1), Epoch(1), 4, schema, &put);
+        assert!(entry.is_err(), "schema {schema}");
+    }
+    // The number of the enum is the last byte of a skip and of a member.
+    for kind in [3, 8] {
+        let mut payload = any_record(&mut Rng::new(1), kind).encode(Wall(0), "");
+        *payload.last_mut().unwrap() = 2;
+        assert!(decode(kind, &payload).is_err(), "kind {kind}");
+    }
+    let claim = Claim {
+        job: JobId(1),
+        version: 1,
+        due: None,
+        clock_era: 0,
+        trigger: Trigger::Manual,
+        targets: vec![],
+    };
+    let ends = |targets: u32| {
+        let mut payload = Record::Claim(claim.clone()).encode(Wall(0), "");
+        payload.truncate(payload.len() - 4);
+        payload.extend(targets.to_le_bytes());
+        payload.extend((1..=targets).flat_map(u32::to_le_bytes));
+        decode(6, &payload)
+    };
+    assert!(ends(TARGETS_MAX as u32).is_ok());
+    assert!(ends(TARGETS_MAX as u32 + 1).is_err(), "one target too many");
+}
+
+#[test]
+fn no_bytes_make_the_reader_panic() {
+    for seed in 0..3_000 {
+        let rng = &mut Rng::new(seed);
+        let noise = any_bytes(rng, 120);
+        let kind = any(rng, &KINDS);
+        if let Ok(entry) = decode(kind, &noise) {
+            assert_eq!(entry.record.encode(entry.wall, &entry.actor), noise, "seed {seed}");
+        }
+        let mut payload = any_record(rng, kind).encode(Wall(0), "somebody");
+        mutate(rng, &mut payload);
+        if let Ok(entry) = decode(kind, &payload) {
+            assert_eq!(entry.record.encode(entry.wall, &entry.actor), payload, "seed {seed}");
+        }
+    }
+}
+
+/// Changes a byte or two, or cuts the end off.
+fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..=rng.below(2) {
+        let Some(last) = (bytes.len() as u64).checked_sub(1) else { return };
+        let at = rng.below(last + 1) as usize;
+        match rng.below(8) {
+            0 => bytes.truncate(at),
+            1 => bytes[at] = 0xff,
+            2 => bytes[at] = bytes[at].wrapping_add(1),
+            _ => bytes[at] ^= 1 << rng.below(8),
+        }
+    }
+}
+
+// ---- random histories ----
+
+/// A record that a leader might write next, or might have written a moment too late.
+fn next_record(rng: &mut Rng, state: &State) -> Record {
+    let job = pick_job(rng, state);
+    if state.open_runs().len() > 40 && rng.chance(2, 3) {
+        return end_of(rng, state);
+    }
+    match rng.below(100) {
+        0 => Record::EpochStart { leader: node(rng.below(3) as u32 + 1) },
+        1 => Record::Config { cluster: ClusterId(5), voters: some_nodes(rng) },
+        2 => Record::Node(member(rng.below(9) as u32 + 1, &any_text(rng, 9))),
+        3..10 => Record::JobPut(JobPut {
+            name: format!("job{}", rng.below(12)),
+            spec: any_bytes(rng, 40),
+            facts: Facts { keep: any(rng, &[0, 1, 3, 100]), ..any_facts(rng) },
+            mark: maybe(rng, |_| job.map_or(Second(500), |job| job.decided_until.plus(5))),
+            anchor: maybe(rng, |rng| Second(rng.below(1_000) as i64)),
+        }),
+        10..12 => Record::JobDelete { job: job.map_or(JobId(77), |job| job.id) },
+        12..50 => claim_of(rng, state, job),
+        50..90 => end_of(rng, state),
+        90..99 => skip_of(rng, state, job),
+        _ => Record::ClockCorrected { to: Second(rng.below(2_000) as i64) },
+    }
+}
+
+fn pick_job<'a>(rng: &mut Rng, state: &'a State) -> Option<&'a Job> {
+    let all: Vec<&Job> = state.jobs_by_name().collect();
+    (!all.is_empty()).then(|| any(rng, &all))
+}
+
+fn some_nodes(rng: &mut Rng) -> Vec<NodeId> {
+    (1..=5).filter(|_| rng.chance(1, 2)).map(node).collect()
+}
+
+fn claim_of(rng: &mut Rng, state: &State, job: Option<&Job>) -> Record {
+    let stale = rng.chance(1, 20);
+    let mark = job.map_or(Second(0), |job| job.decided_until);
+    let ahead = 1 - 2 * i64::from(stale);
+    Record::Claim(Claim {
+        job: job.map_or(JobId(3), |job| job.id),
+        version: job.map_or(0, |job| job.version) - u64::from(stale && job.is_some()),
+        due: maybe(rng, |rng| mark.plus(ahead * (1 + rng.below(60) as i64))),
+        clock_era: state.clock_era() + u32::from(rng.chance(1, 50)),
+        trigger: any(rng, &[Trigger::Schedule, Trigger::Catchup, Trigger::Manual]),
+        targets: some_nodes(rng),
+    })
+}
+
+fn end_of(rng: &mut Rng, state: &State) -> Record {
+    let open: Vec<RunId> = state.open_runs().map(|(run, _)| run).collect();
+    let run = if open.is_empty() || rng.chance(1, 20) {
+        let group = Index(1 + rng.below(state.applied().0 + 1));
+        RunId { group, node: node(1), attempt: 1 }
+    } else {
+        any(rng, &open)
+    };
+    let end = any(rng, &ENDS);
+    let ending = ending(end, state.applied().0 as i64);
+    Record::Finished(Finished { run, ending, tail: any_bytes(rng, 30) })
+}
+
+fn skip_of(rng: &mut Rng, state: &State, job: Option<&Job>) -> Record {
+    let mark = job.map_or(Second(0), |job| job.decided_until);
+    let after = mark.plus(-i64::from(rng.chance(1, 20)));
+    Record::Skip(Skip {
+        job: job.map_or(JobId(3), |job| job.id),
+        clock_era: state.clock_era(),
+        after,
+        until: after.plus(60),
+        first: after.plus(1),
+        count: rng.below(100) as u32,
+        more: rng.chance(1, 9),
+        reason: SkipReason::NoNode,
+    })
+}
+
+fn entry_after(rng: &mut Rng, state: &State, record: Record) -> Entry {
+    let index = Index(state.applied().0 + 1);
+    let epoch = Epoch(state.epoch().0 + u64::from(rng.chance(1, 500)));
+    let wall = Wall(index.0 as i64 * 700 + rng.below(2_000) as i64);
+    Entry { index, epoch, wall, actor: "test".into(), record }
+}
+
+/// `count` more records of the history of `rng`, applied and returned.
+fn go_on(rng: &mut Rng, state: &mut State, count: usize) -> Vec<Entry> {
+    let mut told = Vec::with_capacity(count);
+    for _ in 0..count {
+        let record = next_record(rng, state);
+        let entry = entry_after(rng, state, record);
+        state.apply(entry.clone());
+        state.check();
+        told.push(entry);
+    }
+    told
+}
+
+fn chunks(state: &State) -> Vec<Vec<u8>> {
+    state.snapshot().collect()
+}
+
+fn load(chunks: &[Vec<u8>]) -> Result<State, SnapshotError> {
+    let mut loader = SnapshotLoader::new();
+    for chunk in chunks {
+        loader.chunk(chunk)?;
+    }
+    loader.finish()
+}
+
+#[test]
+fn the_same_records_give_the_same_bytes() {
+    for seed in 0..4 {
+        let mut first = State::new();
+        let told = go_on(&mut Rng::new(seed), &mut first, 3_000);
+        let mut second = State::new();
+        for entry in told {
+            // What was read back from a journal is applied as what was proposed.
+            let payload = entry.record.encode(entry.wall, &entry.actor);
+            let (index, epoch, kind) = (entry.index, entry.epoch, entry.record.kind());
+            second.apply(Entry::decode(index, epoch, kind, SCHEMA, &payload).unwrap());
+        }
+        assert!(first == second, "seed {seed}");
+        assert_eq!(chunks(&first), chunks(&second), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_the_state_and_history_goes_on_from_it_unchanged() {
+    for seed in 0..6 {
+        let rng = &mut Rng::new(1_000 + seed);
+        let mut straight = State::new();
+        for part in 0..8 {
+            let size = 1 + rng.below(600) as usize;
+            go_on(rng, &mut straight, size);
+            let mut carried = load(&chunks(&straight)).unwrap();
+            carried.check();
+            assert!(straight == carried, "seed {seed}, part {part}: right after loading");
+            for entry in go_on(rng, &mut straight, 300) {
+                carried.apply(entry);
+            }
+            assert!(straight == carried, "seed {seed}, part {part}: 300 records later");
+            assert_eq!(chunks(&straight), chunks(&carried), "seed {seed}, part {part}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_state_is_carried_over_too() {
+    assert!(load(&chunks(&State::new())).unwrap() == State::new());
+}
