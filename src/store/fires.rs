@@ -159,8 +159,15 @@ impl State {
         let Some(job) = self.jobs.get_mut(&id).or_else(|| self.deleted.get_mut(&id)) else {
             return;
         };
-        let Some(verdict) = job.fires.settle(group) else { return };
-        job.status = verdict.unwrap_or(job.status);
+        let Some(fire) = job.fires.close(group) else { return };
+        // Runs that never started say nothing, and no late end overrules a newer fire.
+        match fire.verdict() {
+            Some(verdict) if group > job.judged => {
+                job.status = verdict;
+                job.judged = group;
+            }
+            Some(_) | None => {}
+        }
         let tails = &mut self.tails;
         job.fires.trim(usize::from(job.facts.keep), |run| tails.remove(run));
     }
@@ -219,11 +226,9 @@ impl History {
         runs.iter_mut().find(|kept| kept.node == run.node && kept.attempt == run.attempt)
     }
 
-    /// Closes the fire of `group` if its last run has ended; then says what it tells of the job,
-    /// which is nothing when it never started or a newer fire has already ended.
-    fn settle(&mut self, group: Index) -> Option<Option<Status>> {
+    /// Closes the fire of `group` and gives it; `None` while a run of it is open.
+    fn close(&mut self, group: Index) -> Option<&Fire> {
         let at = self.position(group)?;
-        let newer_over = self.fires.iter().skip(at + 1).any(Fire::is_over);
         let fire = self.fires.get_mut(at)?;
         if !fire.is_over() {
             return None;
@@ -232,8 +237,7 @@ impl History {
         if fire.spec.take().is_some() {
             self.open -= 1;
         }
-        let verdict = fire.verdict();
-        Some(verdict.filter(|_| !newer_over))
+        Some(fire)
     }
 
     /// Drops the oldest ended fires beyond `keep` fires and [`SUMMARIES_MAX`] runs. A fire with an

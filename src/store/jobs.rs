@@ -43,18 +43,20 @@ pub struct Job {
     pub last_success: Option<Wall>,
     /// When a run last ended otherwise.
     pub last_error: Option<Wall>,
-    /// What the newest ended fire says.
+    /// What the newest ended fire says that started at all.
     pub status: Status,
+    /// Claim of the fire that `status` is of, kept or not; 0 before any.
+    pub judged: Index,
     /// In order of claim: the newest ended ones, and all that are open.
     pub fires: History,
     /// The newest skips: index, time and range.
     pub skips: VecDeque<(Index, Wall, Skip)>,
 }
 
-/// What the newest ended fire says of its job.
+/// What the newest ended fire says of its job, among those of which a run may have started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Status {
-    /// No fire has ended.
+    /// None has ended yet.
     #[default]
     Untriggered,
     /// All its runs succeeded.
@@ -114,6 +116,7 @@ impl State {
             last_success: None,
             last_error: None,
             status: Status::Untriggered,
+            judged: Index(0),
             fires: History::default(),
             skips: VecDeque::new(),
         };

@@ -235,6 +235,7 @@ fn job_chunk(tag: u8, job: &Job) -> Vec<u8> {
         Status::PartiallyFailed => 2,
         Status::Failed => 3,
     });
+    out.u64(job.judged.0);
     out.into_bytes()
 }
 
@@ -261,6 +262,7 @@ fn decode_job(input: &mut Decoder<'_>) -> Result<Job, DecodeError> {
             3 => Status::Failed,
             _ => return Err(DecodeError::Invalid("status")),
         },
+        judged: Index(input.u64()?),
         fires: History::default(),
         skips: VecDeque::new(),
     })

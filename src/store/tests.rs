@@ -528,6 +528,31 @@ fn the_newest_ended_fire_is_the_one_that_speaks() {
 }
 
 #[test]
+fn a_fire_that_never_started_says_nothing_of_the_job() {
+    check(
+        "the first run fails after the second was skipped for it",
+        &[
+            ("put a forbid", "put 1"),
+            ("claim 1 due=500", "claimed 1 as 2"),
+            ("claim 1 due=501", "claimed 1 as 3"),
+            ("end 2.1 failed", "ended 1 2.1"),
+            ("show 1", "mark 501, 0/1/1, Failed, 2: 1 failed, 3: 1 skipped"),
+        ],
+    );
+    check(
+        "the newer fire has ended and is no longer kept",
+        &[
+            ("put a keep=0", "put 1"),
+            ("claim 1 due=500", "claimed 1 as 2"),
+            ("claim 1 due=501", "claimed 1 as 3"),
+            ("end 3.1 failed", "ended 1 3.1"),
+            ("end 2.1 succeeded", "ended 1 2.1"),
+            ("show 1", "mark 501, 1/1/0, Failed"),
+        ],
+    );
+}
+
+#[test]
 fn a_corrected_clock_lowers_marks_and_voids_what_was_computed_before_it() {
     check(
         "clock",
