@@ -35,6 +35,10 @@ impl Record {
     }
 
     /// Its payload.
+    ///
+    /// # Panics
+    /// When [`Entry::decode`] would refuse it: `actor` is too long, or the targets of a claim are
+    /// too many or not in order.
     pub fn encode(&self, wall: Wall, actor: &str) -> Vec<u8> {
         assert!(actor.len() <= ACTOR_MAX_BYTES, "an actor's name is bounded where it enters");
         let mut out = Encoder::new();
@@ -81,6 +85,9 @@ impl Entry {
         let mut input = Decoder::new(payload);
         let wall = Wall(input.i64()?);
         let actor = input.str()?.to_owned();
+        if actor.len() > ACTOR_MAX_BYTES {
+            return Err(DecodeError::Invalid("length of the actor"));
+        }
         let record = match kind {
             1 => Record::EpochStart { leader: NodeId::decode(&mut input)? },
             2 => Record::Config {
@@ -169,6 +176,7 @@ impl Facts {
 
 impl Claim {
     fn encode(&self, out: &mut Encoder) {
+        assert!(self.targets_are_sound(), "targets are few enough and in order of number");
         out.u64(self.job.0).u64(self.version);
         encode_second(self.due, out);
         out.u32(self.clock_era).u8(self.trigger.code());
@@ -184,10 +192,15 @@ impl Claim {
             trigger: Trigger::decode(input)?,
             targets: input.list(NodeId::decode)?,
         };
-        if claim.targets.len() > TARGETS_MAX {
-            return Err(DecodeError::Invalid("number of targets"));
+        if !claim.targets_are_sound() {
+            return Err(DecodeError::Invalid("list of targets"));
         }
         Ok(claim)
+    }
+
+    /// A node that is named twice would have two runs of one name, of which one never ends.
+    fn targets_are_sound(&self) -> bool {
+        self.targets.len() <= TARGETS_MAX && self.targets.is_sorted_by(|a, b| a < b)
     }
 }
 

@@ -141,7 +141,9 @@ impl State {
         let Some(job) = self.jobs.get_mut(&skip.job) else {
             return Change::Void(Some(skip.job));
         };
-        if skip.clock_era != era || skip.after != job.decided_until {
+        // A range that ends where it starts or before would take the mark back.
+        let empty = skip.until <= skip.after;
+        if empty || skip.clock_era != era || skip.after != job.decided_until {
             return Change::Void(Some(skip.job));
         }
         job.decided_until = skip.until;

@@ -145,7 +145,7 @@ pub struct Claim {
     pub clock_era: u32,
     /// What made it.
     pub trigger: Trigger,
-    /// The nodes that run it, in order of number.
+    /// The nodes that run it, each once, in order of number; at most [`TARGETS_MAX`].
     pub targets: Vec<NodeId>,
 }
 
@@ -228,7 +228,7 @@ pub struct Skip {
     pub clock_era: u32,
     /// The mark before: the range starts after it.
     pub after: Second,
-    /// The last due time of the range, and the mark from here on.
+    /// The last due time of the range, and the mark from here on; later than `after`.
     pub until: Second,
     /// The first due time of the range.
     pub first: Second,

@@ -295,12 +295,14 @@ fn a_skip_moves_the_mark_from_where_it_says_it_is() {
             ("skip 2 after=499 until=600", "void 2"),
             ("skip 2 after=501 until=600", "void 2"),
             ("skip 2 after=500 until=600 era=1", "void 2"),
+            ("skip 2 after=500 until=500", "void 2"),
+            ("skip 2 after=500 until=400", "void 2"),
             ("show 2", "mark 500, 0/0/0, Untriggered"),
             ("skip 2 after=500 until=600 count=7", "skipped 2"),
             ("show 2", "mark 600, 0/0/7, Untriggered, 1 skips"),
             ("skip 2 after=500 until=600", "void 2"),
             ("claim 2 due=600", "void 2"),
-            ("claim 2 due=601", "claimed 2 as 9"),
+            ("claim 2 due=601", "claimed 2 as 11"),
         ],
     );
 }
@@ -745,23 +747,46 @@ fn unknown_kinds_schemas_and_numbers_are_refused() {
         *payload.last_mut().unwrap() = 2;
         assert!(decode(kind, &payload).is_err(), "kind {kind}");
     }
-    let claim = Claim {
-        job: JobId(1),
-        version: 1,
-        due: None,
-        clock_era: 0,
-        trigger: Trigger::Manual,
-        targets: vec![],
-    };
-    let ends = |targets: u32| {
-        let mut payload = Record::Claim(claim.clone()).encode(Wall(0), "");
+}
+
+#[test]
+fn an_actor_longer_than_can_be_written_is_not_read() {
+    for (length, accepted) in [(ACTOR_MAX_BYTES, true), (ACTOR_MAX_BYTES + 1, false)] {
+        let mut payload = crate::codec::Encoder::new();
+        payload.i64(0).str(&"x".repeat(length)).i64(0);
+        assert_eq!(decode(9, &payload.into_bytes()).is_ok(), accepted, "{length} bytes");
+    }
+}
+
+#[test]
+fn targets_are_few_enough_in_order_and_each_there_once() {
+    let most = TARGETS_MAX as u32;
+    for (targets, accepted) in [
+        (vec![], true),
+        ((1..=most).collect(), true),
+        ((1..=most + 1).collect(), false),
+        (vec![1, 2, 9], true),
+        (vec![2, 1], false),
+        (vec![1, 2, 2], false),
+        (vec![0], false),
+    ] {
+        let none = vec![];
+        let (job, trigger) = (JobId(1), Trigger::Manual);
+        let claim = Claim { job, version: 1, due: None, clock_era: 0, trigger, targets: none };
+        let mut payload = Record::Claim(claim).encode(Wall(0), "");
         payload.truncate(payload.len() - 4);
-        payload.extend(targets.to_le_bytes());
-        payload.extend((1..=targets).flat_map(u32::to_le_bytes));
-        decode(6, &payload)
-    };
-    assert!(ends(TARGETS_MAX as u32).is_ok());
-    assert!(ends(TARGETS_MAX as u32 + 1).is_err(), "one target too many");
+        payload.extend((targets.len() as u32).to_le_bytes());
+        payload.extend(targets.iter().copied().flat_map(u32::to_le_bytes));
+        assert_eq!(decode(6, &payload).is_ok(), accepted, "{} targets", targets.len());
+    }
+}
+
+#[test]
+#[should_panic(expected = "in order of number")]
+fn a_claim_that_could_not_be_read_back_is_not_written() {
+    let (job, trigger, targets) = (JobId(1), Trigger::Manual, vec![node(2), node(1)]);
+    let claim = Claim { job, version: 1, due: None, clock_era: 0, trigger, targets };
+    Record::Claim(claim).encode(Wall(0), "");
 }
 
 #[test]
