@@ -4,6 +4,8 @@
 //! Tests run in parallel threads and several test programs side by side, so nothing here is
 //! shared: each agent has its own directory, port (the kernel's choice) and keeper.
 #![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
+#![allow(clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
+#![allow(clippy::print_stderr, reason = "the log of a failed test is for the person")]
 
 mod agent;
 mod client;
