@@ -1,1 +1,224 @@
-//! To be written in a following step.
+//! The REST API: routed handlers from a request to an answer, or to a change that must be
+//! committed first.
+//!
+//! Reads the state, never changes it: a handler that changes something returns the record that
+//! would, and the node answers when that is committed. Authorisation belongs to the routed
+//! handler, never to a path. The node drives it. Contract: Dkron's REST API 0.7.2; where that is
+//! silent, v4's.
+#![forbid(unsafe_code)]
+
+mod cluster;
+mod context;
+mod executions;
+mod guard;
+mod health;
+mod jobs;
+mod list;
+mod routes;
+mod shown;
+mod stream;
+
+pub use context::JobContext;
+pub use guard::{HostRule, Peer, Role};
+pub use stream::Stream;
+
+use std::time::Duration;
+
+use crate::cron::Zones;
+use crate::http::{Request, Response};
+use crate::ident::{Epoch, Index, JobId, NodeId};
+use crate::run::dispatch::Dispatch;
+use crate::schedule::Scheduler;
+use crate::store::{Job, Record, State};
+use crate::time::Now;
+
+/// All that a handler may look at.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The applied state.
+    pub state: &'a State,
+    /// The leader's schedule.
+    pub scheduler: &'a Scheduler,
+    /// What the leader has heard of open runs.
+    pub dispatch: &'a Dispatch,
+    /// Time zones.
+    pub zones: &'a dyn Zones,
+    /// The zone of a job that names none.
+    pub default_zone: &'a str,
+    /// This node.
+    pub me: NodeId,
+    /// Its name.
+    pub node_name: &'a str,
+    /// Who leads, and in which epoch; `None` while nobody is known to.
+    pub leader: Option<(NodeId, Epoch)>,
+    /// Whether this node is established as leader, so that it may change things.
+    pub established: bool,
+    /// Why this node is not ready, as codes.
+    pub not_ready: &'a [&'static str],
+    /// What is noteworthy all the same, as codes.
+    pub warnings: &'a [&'static str],
+    /// How long the node has been up.
+    pub uptime: Duration,
+    /// The clocks.
+    pub now: Now,
+    /// Names in `Host` that are our own, beside localhost and the node's name.
+    pub hosts: &'a HostRule,
+}
+
+/// What a handler makes of a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// This, at once.
+    Now(Response),
+    /// A large answer, made piece by piece: the head without a body, and what makes the body.
+    Stream(Response, Box<Stream>),
+    /// A change that must be committed first.
+    Change(Box<Change>),
+    /// This node leaves the cluster, and answers when it has.
+    Leave,
+}
+
+/// A change of one job.
+#[derive(Debug)]
+pub struct Change {
+    /// The job's name: changes of one name are made one after another, each seeing the last.
+    pub name: String,
+    /// The job whose owed due times are to be decided first.
+    pub settle: Option<JobId>,
+    /// The record; a claim by hand for a job that it creates is added by `run_on_create`.
+    pub record: Record,
+    /// Who asks.
+    pub actor: String,
+    /// What to answer when it is applied.
+    pub then: Then,
+}
+
+/// The answer to an applied change.
+#[derive(Debug)]
+pub enum Then {
+    /// The stored job.
+    Stored {
+        /// What to say beside it.
+        warnings: Vec<String>,
+        /// Keys of the request that mean nothing.
+        ignored: Vec<String>,
+        /// The path under which it is found.
+        location: String,
+        /// Whether a person reads it.
+        pretty: bool,
+        /// Whether it is run once, too.
+        run_on_create: bool,
+    },
+    /// The job, and the claim's index in a header.
+    Claimed {
+        /// Whether a person reads it.
+        pretty: bool,
+    },
+    /// This, made before.
+    Fixed(Response),
+}
+
+/// Answers a request.
+pub fn handle(view: &View<'_>, request: &Request, peer: &Peer) -> Answer {
+    match routes::find(request) {
+        Err(refused) => Answer::Now(refused),
+        Ok(found) => match guard::admit(view, request, peer, found.route.role, found.changes) {
+            Err(refused) => Answer::Now(refused),
+            Ok(()) => {
+                let call = Call { view, request, peer, segments: &found.segments };
+                (found.route.handler)(&call).unwrap_or_else(Answer::Now)
+            }
+        },
+    }
+}
+
+/// The answer to a change of the job `name` that was applied by the record at `group`.
+pub fn applied(view: &View<'_>, name: &str, then: Then, group: Index) -> Response {
+    let job = view.state.job_named(name);
+    match (then, job) {
+        (Then::Fixed(response), _) => response,
+        (Then::Stored { warnings, ignored, location, pretty, run_on_create: _ }, Some(job)) => {
+            let body = shown::job(view, job, warnings, pretty);
+            let response = Response::json(201, body).header("Location", location);
+            if ignored.is_empty() {
+                return response;
+            }
+            response.header("X-Ignored-Keys", ignored.join(", "))
+        }
+        (Then::Claimed { pretty }, Some(job)) => {
+            let body = shown::job(view, job, Vec::new(), pretty);
+            Response::json(200, body).header("X-Execution-Group", group.to_string())
+        }
+        (Then::Stored { .. } | Then::Claimed { .. }, None) => overtaken(),
+    }
+}
+
+/// The claim of a fire by hand.
+///
+/// # Errors
+/// When nothing may run it now, as an answer.
+pub fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, Response> {
+    jobs::claim_by_hand(view, job)
+}
+
+/// The answer of a node that has left: the members as it last knew them.
+pub fn left(view: &View<'_>) -> Response {
+    Response::json(200, cluster::members_json(view))
+}
+
+/// The answer to a change whose record no longer applied when its turn came.
+pub fn overtaken() -> Response {
+    Response::error(409, "conflict", "the job was changed at the same moment; nothing was done")
+}
+
+/// The answer while this node may change nothing.
+pub fn unavailable(code: &'static str, sentence: &str) -> Response {
+    Response::error(503, code, sentence).header("Retry-After", "1")
+}
+
+/// One routed request.
+struct Call<'a> {
+    view: &'a View<'a>,
+    request: &'a Request,
+    peer: &'a Peer,
+    /// The variable segments of the path, decoded, in order.
+    segments: &'a [String],
+}
+
+/// What a handler gives: an answer, or a refusal that ends it early.
+type Handled = Result<Answer, Response>;
+
+impl Call<'_> {
+    fn wants_pretty(&self) -> bool {
+        self.request.query.iter().any(|(key, _)| key == "pretty")
+    }
+
+    fn segment(&self, at: usize) -> &str {
+        self.segments.get(at).map_or("", String::as_str)
+    }
+
+    /// The job that the first variable segment names.
+    fn job(&self) -> Result<&Job, Response> {
+        let name = self.segment(0);
+        self.view.state.job_named(name).ok_or_else(|| {
+            let shown: String = crate::text::escape_control(name).chars().take(128).collect();
+            Response::error(404, "not_found", &format!("there is no job named \"{shown}\""))
+        })
+    }
+
+    /// Refuses what only an established leader may do.
+    fn require_leader(&self) -> Result<(), Response> {
+        if self.view.established {
+            return Ok(());
+        }
+        Err(unavailable("no_leader", "this node has no leader yet; try again in a moment"))
+    }
+
+    fn json(&self, status: u16, body: Vec<u8>) -> Response {
+        let body = if self.wants_pretty() { crate::job::pretty(&body) } else { body };
+        Response::json(status, body)
+    }
+}
+
+#[cfg(test)]
+mod tests;

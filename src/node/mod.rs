@@ -1,1 +1,281 @@
-//! To be written in a following step.
+//! A node: the machines of the lower rooms, put together.
+//!
+//! Takes inputs and the time, gives effects. Owns no clock, socket, file, thread or random source,
+//! so the agent's loop and a simulator can drive the same brain. One rule orders effects: what
+//! must be durable is durable before anything that depends on it leaves the node; what waits for a
+//! disk is held in here. A node alone is the cluster with one voter; nothing here asks how many.
+#![forbid(unsafe_code)]
+
+mod carry;
+mod clock;
+mod effect;
+mod office;
+mod ready;
+mod requests;
+
+pub use clock::{PATIENCE, RELEASE};
+pub use effect::{Batch, Durable, Effect, Identity, Input, Level, Note, Produced, Raw};
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::api::{HostRule, Stream, View};
+use crate::cluster::{Election, Place, Replication, Voters};
+use crate::cron::Zones;
+use crate::ident::{Epoch, Index, RequestId, StreamId, Ticket};
+use crate::run::dispatch::Dispatch;
+use crate::run::runs_log::RunsRecord;
+use crate::run::worker::Worker;
+use crate::schedule::Scheduler;
+use crate::store::{Entry, State};
+use crate::time::{Mono, Now, Wall};
+
+use clock::ClockGuard;
+use requests::Requests;
+
+/// How many bytes the runs log may have before it is written anew; and it must have doubled.
+const RUNS_LOG_MIN_BYTES: u64 = 1024 * 1024;
+
+/// What a node must be told of itself.
+pub struct Settings {
+    /// Its name.
+    pub name: String,
+    /// Its tags, in order of key.
+    pub tags: Vec<(String, String)>,
+    /// The zone of a job that names none.
+    pub default_zone: String,
+    /// Further names of this node in `Host`.
+    pub hosts: HostRule,
+    /// Most runs with a process at once.
+    pub running_max: usize,
+    /// Bytes of journal after which a snapshot is due, if the last one isn't larger.
+    pub snapshot_bytes: u64,
+    /// What `/ready` warns of from the start, as codes.
+    pub warnings: Vec<&'static str>,
+}
+
+/// What a data directory holds.
+#[derive(Debug)]
+pub struct Found {
+    /// Who this node is.
+    pub identity: Identity,
+    /// The state of the snapshot, or the empty one.
+    pub state: State,
+    /// The records behind it, in order; which of them are committed is not known yet.
+    pub records: Vec<Entry>,
+    /// The records of the runs log.
+    pub runs: Vec<RunsRecord>,
+}
+
+/// One node.
+pub struct Node {
+    settings: Settings,
+    identity: Identity,
+    zones: Box<dyn Zones>,
+    started: Mono,
+    now: Now,
+    clock: ClockGuard,
+    state: State,
+    /// Records behind the applied ones, in order.
+    log: VecDeque<Entry>,
+    election: Election,
+    replication: Replication,
+    /// Who leads, as far as this node knows, once the office is established.
+    established: Option<Epoch>,
+    scheduler: Scheduler,
+    dispatch: Dispatch,
+    worker: Worker,
+    requests: Requests,
+    streams: BTreeMap<StreamId, Stream>,
+    next_stream: u64,
+    batch: Batch,
+    next_ticket: u64,
+    /// What was given to the disk, oldest first.
+    on_disk: VecDeque<OnDisk>,
+    snapshot_running: bool,
+    runs_bytes_compacted: u64,
+    leaving: Leaving,
+    effects: VecDeque<Effect>,
+}
+
+/// What of a batch must be acted on when it is durable.
+#[derive(Debug)]
+struct OnDisk {
+    ticket: Ticket,
+    promise: Option<Epoch>,
+    last: Option<Index>,
+    runs: Vec<RunsRecord>,
+}
+
+/// Whether the node is about to end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Leaving {
+    No,
+    /// It leaves the registry first, and answers this request then.
+    Registry(Option<RequestId>),
+    /// It stops as soon as nothing is on its way to the disk.
+    Stopping,
+    /// The exit is given out.
+    Gone,
+}
+
+impl Node {
+    /// The node that `found` describes, after a start at `now`. It tries to lead at once: before
+    /// anybody has promised anything, asking is free.
+    pub fn new(settings: Settings, zones: Box<dyn Zones>, found: Found, now: Now) -> Node {
+        let Found { identity, state, records, runs } = found;
+        let last = records.last().map_or(
+            Place { epoch: state.epoch(), index: state.applied() },
+            |entry| Place { epoch: entry.epoch, index: entry.index },
+        );
+        let newest = records.iter().map(|entry| entry.wall).max();
+        let mut worker = Worker::new(settings.running_max);
+        runs.into_iter().for_each(|record| worker.restore(record));
+        let mut node = Node {
+            clock: ClockGuard::new(newest.unwrap_or_default().max(state.newest_wall()), now),
+            settings,
+            identity,
+            zones,
+            started: now.mono,
+            now,
+            election: Election::new(identity.node, identity.promise),
+            replication: Replication::new(identity.node, last, state.applied()),
+            state,
+            log: records.into(),
+            established: None,
+            scheduler: Scheduler::default(),
+            dispatch: Dispatch::default(),
+            worker,
+            requests: Requests::default(),
+            streams: BTreeMap::new(),
+            next_stream: 0,
+            batch: Batch::default(),
+            next_ticket: 0,
+            on_disk: VecDeque::new(),
+            snapshot_running: false,
+            runs_bytes_compacted: 0,
+            leaving: Leaving::No,
+            effects: VecDeque::new(),
+        };
+        node.campaign();
+        node.settle_turn();
+        node
+    }
+
+    /// Takes an input. Poll effects and both deadlines afterwards.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.now = now;
+        self.look_at_clock();
+        match input {
+            Input::Tick | Input::ClockSet => {}
+            Input::Request { id, peer, request } => self.request(id, peer, request),
+            Input::StreamClosed(id) => {
+                self.streams.remove(&id);
+            }
+            Input::Durable(durable) => self.durable(durable),
+            Input::SnapshotDone => self.snapshot_running = false,
+            Input::Launcher(event) => self.worker.launcher(event, now),
+            Input::ProcessGone(process) => self.worker.process_gone(process, now),
+            Input::ZonesChanged => self.scheduler.take_office(&self.state, &*self.zones, now),
+            Input::Stop => self.stop(),
+        }
+        self.worker.tick(now);
+        self.fire();
+        self.settle_turn();
+    }
+
+    /// The next thing to do. Call until `None` after [`Node::new`] and every [`Node::handle`].
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Node::handle`] must be called at the latest, by the monotonic clock.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        [self.worker.poll_timeout(), self.clock.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// When [`Node::handle`] must be called at the latest, by the wall clock; and earlier, with
+    /// [`Input::ClockSet`], when that is set.
+    pub fn poll_alarm(&self) -> Option<Wall> {
+        if !self.may_fire() {
+            return None;
+        }
+        self.scheduler.next_alarm().map(|due| due.wall())
+    }
+
+    /// Appends the next piece of a large answer to `buf`, at least one byte unless it was the
+    /// last. Call when its socket has taken the piece before.
+    pub fn produce(&mut self, id: StreamId, buf: &mut Vec<u8>) -> Produced {
+        let Some(mut stream) = self.streams.remove(&id) else { return Produced::Done };
+        let not_ready = self.not_ready();
+        if stream.produce(&self.view(&not_ready), buf) {
+            return Produced::Done;
+        }
+        self.streams.insert(id, stream);
+        Produced::More
+    }
+
+    /// The applied state, for those who watch a node from outside.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn view<'a>(&'a self, not_ready: &'a [&'static str]) -> View<'a> {
+        View {
+            state: &self.state,
+            scheduler: &self.scheduler,
+            dispatch: &self.dispatch,
+            zones: &*self.zones,
+            default_zone: &self.settings.default_zone,
+            me: self.identity.node,
+            node_name: &self.settings.name,
+            leader: self.established.map(|epoch| (self.identity.node, epoch)),
+            established: self.established.is_some(),
+            not_ready,
+            warnings: &self.settings.warnings,
+            uptime: self.now.mono.since(self.started),
+            now: self.now,
+            hosts: &self.settings.hosts,
+        }
+    }
+
+    /// Ends a turn: carries words between leader and worker until none is left, then gives out
+    /// what is for the disk as one batch.
+    fn settle_turn(&mut self) {
+        self.carry();
+        self.flush();
+        self.end_if_stopped();
+    }
+
+    fn flush(&mut self) {
+        let batch = &mut self.batch;
+        if batch.promise.is_none() && batch.records.is_empty() && batch.runs.is_empty() {
+            return;
+        }
+        self.next_ticket += 1;
+        batch.ticket = Ticket(self.next_ticket);
+        let batch = std::mem::take(batch);
+        self.on_disk.push_back(OnDisk {
+            ticket: batch.ticket,
+            promise: batch.promise.map(|(epoch, _)| epoch),
+            last: batch.records.last().map(|raw| raw.index),
+            runs: batch.runs.clone(),
+        });
+        self.effects.push_back(Effect::Commit(batch));
+    }
+
+    fn log(&mut self, level: Level, message: &'static str, fields: Vec<(&'static str, String)>) {
+        self.effects.push_back(Effect::Log(Note { level, message, fields }));
+    }
+
+    fn voters(&self) -> Option<Voters> {
+        // The newest configuration counts from the moment it is appended.
+        let appended = self.log.iter().rev().find_map(|entry| match &entry.record {
+            crate::store::Record::Config { voters, .. } => Some(voters.clone()),
+            _ => None,
+        });
+        Voters::new(appended.unwrap_or_else(|| self.state.config().1.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::ident::{Boot, ClusterId, Epoch, Index, JobId, NodeId, RunId, StoreId}
 use crate::time::{Second, Wall};
 
 /// Version of the payloads, written beside the kind.
-pub const SCHEMA: u8 = 1;
+pub const SCHEMA: u16 = 1;
 /// Longest actor, in bytes.
 pub const ACTOR_MAX_BYTES: usize = 160;
 
@@ -76,7 +76,7 @@ impl Entry {
         index: Index,
         epoch: Epoch,
         kind: u8,
-        schema: u8,
+        schema: u16,
         payload: &[u8],
     ) -> Result<Entry, DecodeError> {
         if schema != SCHEMA {

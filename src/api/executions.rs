@@ -1,0 +1,99 @@
+//! Routes of executions.
+
+use std::collections::VecDeque;
+
+use super::list::{self, Page, bad_query};
+use super::shown::{self, Shown};
+use super::stream::{Item, Items, Stream};
+use super::{Answer, Call, Handled};
+use crate::http::{Body, Response};
+use crate::ident::JobId;
+use crate::job::execution::State;
+
+/// Executions of a job, newest first: those that started or may have; with `state` all, or those
+/// in one state.
+pub(super) fn list(call: &Call<'_>) -> Handled {
+    let job = call.job()?;
+    let wanted = wanted_states(call)?;
+    let page = Page::of(call, true)?;
+    let mut found: Vec<Shown<'_>> = shown::history(job)
+        .into_iter()
+        .filter(|item| wanted.takes(item.state(call.view)))
+        .collect();
+    let view = call.view;
+    match call.request.query_value("_sort") {
+        None | Some("" | "id" | "group") => found.sort_by_key(Shown::group),
+        Some("started_at") => found.sort_by_key(|item| item.started_at(view)),
+        Some("finished_at") => found.sort_by_key(Shown::finished_at),
+        Some("state") => found.sort_by_key(|item| item.state(view).as_str()),
+        Some(_) => {
+            let fields = "id, group, started_at, finished_at or state";
+            return Err(bad_query(&format!("_sort must be {fields}")));
+        }
+    }
+    if page.descending {
+        found.reverse();
+    }
+    let total = found.len();
+    let items = page.cut(found).iter().map(|item| (job.id, Item::of(item))).collect();
+    streamed(call, items, total)
+}
+
+/// One execution by its id.
+pub(super) fn show(call: &Call<'_>) -> Handled {
+    let job = call.job()?;
+    let id = call.segment(1);
+    let Some(found) = shown::find(call.view, job, id) else {
+        let sentence = "the job has no execution of this id, or it is no longer kept";
+        return Err(Response::error(404, "not_found", sentence));
+    };
+    let mut body = Vec::new();
+    found.render(call.view, job, output_max(call)?, &mut body);
+    Ok(Answer::Now(call.json(200, body)))
+}
+
+/// Every open run of the cluster, oldest first.
+pub(super) fn busy(call: &Call<'_>) -> Handled {
+    let items: VecDeque<(JobId, Item)> =
+        call.view.state.open_runs().map(|(run, job)| (job, Item::Run(run))).collect();
+    let total = items.len();
+    let page = Page::of(call, false)?;
+    streamed(call, page.cut(items.into()).into(), total)
+}
+
+fn streamed(call: &Call<'_>, items: VecDeque<(JobId, Item)>, total: usize) -> Handled {
+    let stream = Stream::new(Items::Executions(items, output_max(call)?), call.wants_pretty());
+    let head = Response::new(200, Body::Empty).header("X-Total-Count", total.to_string());
+    Ok(Answer::Stream(head, Box::new(stream)))
+}
+
+fn output_max(call: &Call<'_>) -> Result<Option<usize>, Response> {
+    list::number(call, "output_size_limit")
+}
+
+enum Wanted {
+    Started,
+    All,
+    One(State),
+}
+
+impl Wanted {
+    fn takes(&self, state: State) -> bool {
+        match self {
+            Wanted::Started => !matches!(state, State::Skipped | State::Missed),
+            Wanted::All => true,
+            Wanted::One(one) => state == *one,
+        }
+    }
+}
+
+fn wanted_states(call: &Call<'_>) -> Result<Wanted, Response> {
+    match call.request.query_value("state") {
+        None | Some("") => Ok(Wanted::Started),
+        Some("all") => Ok(Wanted::All),
+        Some(word) => State::from_word(word).map(Wanted::One).ok_or_else(|| {
+            let words: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
+            bad_query(&format!("state must be all or one of {}", words.join(", ")))
+        }),
+    }
+}

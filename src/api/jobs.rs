@@ -1,0 +1,434 @@
+//! Routes of jobs.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use super::list::{Page, bad_query, number};
+use super::shown;
+use super::stream::{Items, Stream};
+use super::{Answer, Call, Change, Handled, JobContext, Then, View};
+use crate::cron::{self, Place, Zone, civil};
+use crate::http::{Body, Response};
+use crate::ident::JobId;
+use crate::job::{Concurrency, Draft, Mode, Parsed, Refusal, RefusalKind, RunOn, Spec, Status};
+use crate::schedule::choose_targets;
+use crate::store::{Claim, Facts, JOBS_MAX, Job, JobPut, Record, Trigger};
+use crate::time::Second;
+
+/// Most due times of one preview.
+const PREVIEW_MAX: usize = 1_000;
+
+/// All jobs that pass the filters of the query.
+pub(super) fn list(call: &Call<'_>) -> Handled {
+    let page = Page::of(call, false)?;
+    let filters = Filters::of(call)?;
+    let view = call.view;
+    let mut found: Vec<&Job> = view.state.jobs_by_name().filter(|job| filters.take(job)).collect();
+    sort(call, &page, &mut found)?;
+    let total = found.len();
+    let ids: VecDeque<JobId> = page.cut(found).iter().map(|job| job.id).collect();
+    let stream = Stream::new(Items::Jobs(ids), call.wants_pretty());
+    let head = Response::new(200, Body::Empty).header("X-Total-Count", total.to_string());
+    Ok(Answer::Stream(head, Box::new(stream)))
+}
+
+/// One job.
+pub(super) fn show(call: &Call<'_>) -> Handled {
+    let job = call.job()?;
+    let body = shown::job(call.view, job, Vec::new(), call.wants_pretty());
+    let etag = format!("\"{}\"", job.version);
+    // Counters change without a new version, so the tag names them too.
+    let tag = format!("\"{}-{}\"", job.version, call.view.state.applied());
+    if call.request.headers.get("If-None-Match").is_some_and(|seen| seen == tag) {
+        return Ok(Answer::Now(Response::new(304, Body::Empty).header("ETag", tag)));
+    }
+    Ok(Answer::Now(Response::json(200, body).header("ETag", tag).header("X-Job-Version", etag)))
+}
+
+/// POST and PUT: the definition becomes what the body says.
+pub(super) fn replace(call: &Call<'_>) -> Handled {
+    put(call, Mode::Replace)
+}
+
+/// PATCH: the given keys change, and a job that isn't there is created.
+pub(super) fn merge(call: &Call<'_>) -> Handled {
+    put(call, Mode::Merge)
+}
+
+/// DELETE: the job goes, runs of it that are open go on.
+pub(super) fn delete(call: &Call<'_>) -> Handled {
+    call.require_leader()?;
+    let job = call.job()?;
+    check_version(call, Some(job))?;
+    if call.request.query.iter().any(|(key, _)| key == "kill") {
+        return Err(not_yet("kill: ending open runs by request"));
+    }
+    let body = shown::job(call.view, job, Vec::new(), call.wants_pretty());
+    Ok(Answer::Change(Box::new(Change {
+        name: job.name.to_string(),
+        settle: None,
+        record: Record::JobDelete { job: job.id },
+        actor: call.peer.who.clone(),
+        then: Then::Fixed(Response::json(200, body)),
+    })))
+}
+
+/// Runs a job by hand, a disabled one too.
+pub(super) fn run(call: &Call<'_>) -> Handled {
+    call.require_leader()?;
+    let job = call.job()?;
+    Ok(Answer::Change(Box::new(Change {
+        name: job.name.to_string(),
+        settle: None,
+        record: claim_by_hand(call.view, job)?,
+        actor: call.peer.who.clone(),
+        then: Then::Claimed { pretty: call.wants_pretty() },
+    })))
+}
+
+/// Turns `disabled` over.
+pub(super) fn toggle(call: &Call<'_>) -> Handled {
+    let disabled = call.job()?.facts.disabled;
+    set_disabled(call, !disabled)
+}
+
+/// The job fires again.
+pub(super) fn enable(call: &Call<'_>) -> Handled {
+    set_disabled(call, false)
+}
+
+/// The job fires no more.
+pub(super) fn disable(call: &Call<'_>) -> Handled {
+    set_disabled(call, true)
+}
+
+/// The next due times of a job.
+pub(super) fn next(call: &Call<'_>) -> Handled {
+    let job = call.job()?;
+    let spec = stored_spec(job)?;
+    let count = preview_count(call)?;
+    let expression = cron::parse(&spec.schedule).map_err(|error| bad_query(&error.to_string()))?;
+    let zone = known_zone(call.view, expression.zone.as_deref().unwrap_or(&spec.timezone))?;
+    let place = Place { zone: &zone, name: &job.name, anchor: job.anchor };
+    let from = job.decided_until.max(call.view.now.wall.second());
+    let last = spec.expires_at.map(|at| at.second());
+    let count = if job.facts.disabled { 0 } else { count };
+    let times = due_times(&expression.schedule, &place, from, count, last);
+    Ok(Answer::Now(call.json(200, times)))
+}
+
+/// The next due times of a schedule without a job.
+pub(super) fn preview(call: &Call<'_>) -> Handled {
+    let Some(text) = call.request.query_value("schedule") else {
+        return Err(bad_query("schedule is missing; give the schedule to preview"));
+    };
+    let count = preview_count(call)?;
+    let expression = cron::parse(text)
+        .map_err(|error| Response::error(400, "invalid_schedule", &format!("schedule: {error}")))?;
+    let named = call.request.query_value("timezone").filter(|zone| !zone.is_empty());
+    let zone_name = expression.zone.as_deref().or(named).unwrap_or(call.view.default_zone);
+    let zone = known_zone(call.view, zone_name)?;
+    let now = call.view.now.wall.second();
+    let name = call.request.query_value("name").unwrap_or("");
+    let place = Place { zone: &zone, name, anchor: now };
+    Ok(Answer::Now(call.json(200, due_times(&expression.schedule, &place, now, count, None))))
+}
+
+/// The claim of a fire by hand.
+///
+/// # Errors
+/// 409 when a run is open and the job forbids two, or no node may run it.
+pub(super) fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, Response> {
+    if job.facts.forbid {
+        if let Some(open) = job.fires.open_runs().next() {
+            let id = crate::run::launch::execution_id(view.state, open);
+            let sentence = format!("the run {id} is open, and the job forbids two at once");
+            return Err(Response::error(409, "overlap", &sentence));
+        }
+    }
+    let spec = stored_spec(job)?;
+    let salt = view.state.applied().0 as i64;
+    let targets = choose_targets(view.state, &spec, job.id, salt);
+    if targets.is_empty() {
+        let sentence = "no registered node may run this job: see its tags and run_on";
+        return Err(Response::error(409, "no_node", sentence));
+    }
+    Ok(Record::Claim(Claim {
+        job: job.id,
+        version: job.version,
+        due: None,
+        clock_era: view.state.clock_era(),
+        trigger: Trigger::Manual,
+        targets,
+    }))
+}
+
+fn put(call: &Call<'_>, mode: Mode) -> Handled {
+    call.require_leader()?;
+    let path_name = call.segments.first().map(String::as_str);
+    let draft = Draft::parse(&call.request.body).map_err(refused)?;
+    let name = draft.name(path_name).map_err(refused)?.to_owned();
+    let stored = call.view.state.job_named(&name);
+    check_version(call, stored)?;
+    if stored.is_none() && call.view.state.jobs_by_name().len() >= JOBS_MAX {
+        let sentence = format!("there are {JOBS_MAX} jobs already, which is the limit");
+        return Err(Response::error(409, "too_many_jobs", &sentence));
+    }
+    let old = stored.map(stored_spec).transpose()?;
+    let context = job_context(call.view);
+    let parsed = draft.finish(old.as_ref(), mode, path_name, &context).map_err(refused)?;
+    let location = format!("/v1/jobs/{name}");
+    let run_on_create = call.request.query.iter().any(|(key, _)| key == "runoncreate");
+    let Parsed { spec, canonical, warnings, ignored, schedule: _ } = parsed;
+    let then =
+        Then::Stored { warnings, ignored, location, pretty: call.wants_pretty(), run_on_create };
+    Ok(put_change(call, stored, old.as_ref(), spec, canonical, then))
+}
+
+fn set_disabled(call: &Call<'_>, disabled: bool) -> Handled {
+    call.require_leader()?;
+    let job = call.job()?;
+    check_version(call, Some(job))?;
+    let old = stored_spec(job)?;
+    let mut spec = Spec { disabled, ..old.clone() };
+    if let Some(note) = note(call)? {
+        spec.note = note;
+    }
+    let bytes = spec.to_bytes();
+    let body_of = Then::Stored {
+        warnings: Vec::new(),
+        ignored: Vec::new(),
+        location: format!("/v1/jobs/{}", job.name),
+        pretty: call.wants_pretty(),
+        run_on_create: false,
+    };
+    Ok(put_change(call, Some(job), Some(&old), spec, bytes, body_of))
+}
+
+/// The change that stores `spec`, with the mark and the anchor as this change moves them.
+fn put_change(
+    call: &Call<'_>,
+    stored: Option<&Job>,
+    old: Option<&Spec>,
+    spec: Spec,
+    canonical: Vec<u8>,
+    then: Then,
+) -> Answer {
+    let now = call.view.now.wall.second();
+    let other_times = old.is_none_or(|old| !same_times(old, &spec));
+    let enabled = old.is_some_and(|old| old.disabled && !spec.disabled);
+    let other_start = old.is_none_or(|old| old.starts_at != spec.starts_at);
+    // A due time at the very start is owed, so the mark is a second before it.
+    let start = spec.starts_at.map_or(now, |at| at.second().plus(-1));
+    let moves = other_times || enabled || other_start;
+    let facts = Facts {
+        disabled: spec.disabled,
+        forbid: spec.concurrency == Concurrency::Forbid,
+        per_node: spec.run_on == RunOn::All && spec.counted_tag().is_none(),
+        keep: u16::try_from(spec.keep).unwrap_or(u16::MAX),
+    };
+    let put = JobPut {
+        name: spec.name.clone(),
+        spec: canonical,
+        facts,
+        mark: moves.then(|| now.max(start)),
+        anchor: other_times.then_some(now),
+    };
+    Answer::Change(Box::new(Change {
+        name: spec.name,
+        settle: stored.map(|job| job.id),
+        record: Record::JobPut(put),
+        actor: call.peer.who.clone(),
+        then,
+    }))
+}
+
+/// Whether two definitions are due at the same times, compared as they are read.
+fn same_times(old: &Spec, new: &Spec) -> bool {
+    let read = |spec: &Spec| cron::parse(&spec.schedule).map(|expression| expression.schedule);
+    old.timezone == new.timezone && read(old) == read(new)
+}
+
+/// The `note` of an optional body.
+fn note(call: &Call<'_>) -> Result<Option<String>, Response> {
+    if call.request.body.is_empty() {
+        return Ok(None);
+    }
+    let malformed = |sentence: &str| Response::error(400, "malformed", sentence);
+    let object = crate::job::json::read_object(&call.request.body)
+        .map_err(|error| malformed(&format!("the body is not a valid JSON object: {error}")))?;
+    match object.get("note") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(note)) if note.len() <= crate::job::spec::NOTE_MAX_BYTES => {
+            Ok(Some(note.clone()))
+        }
+        Some(_) => Err(malformed("note must be a text of at most 4096 bytes")),
+    }
+}
+
+fn check_version(call: &Call<'_>, stored: Option<&Job>) -> Result<(), Response> {
+    let Some(wanted) = call.request.headers.get("If-Match") else { return Ok(()) };
+    let bare = wanted.trim().trim_matches('"');
+    let wanted = bare.split_once('-').map_or(bare, |(version, _)| version);
+    match stored {
+        Some(_) if wanted == "*" => Ok(()),
+        Some(job) if wanted == job.version.to_string() => Ok(()),
+        Some(job) => {
+            let sentence = format!("the job is at version {}, not {wanted}", job.version);
+            Err(Response::error(412, "version_mismatch", &sentence))
+        }
+        None => Err(Response::error(412, "version_mismatch", "there is no such job")),
+    }
+}
+
+fn refused(refusal: Refusal) -> Response {
+    let code = match refusal.kind {
+        RefusalKind::Malformed => "malformed",
+        RefusalKind::Invalid => "invalid",
+    };
+    Response::error(400, code, &refusal.sentence)
+}
+
+fn stored_spec(job: &Job) -> Result<Spec, Response> {
+    Spec::from_bytes(&job.spec).map_err(|_| {
+        let sentence = "the stored definition cannot be read; this is a bug";
+        Response::error(500, "bug", sentence)
+    })
+}
+
+fn job_context<'a>(view: &View<'a>) -> JobContext<'a> {
+    JobContext {
+        zones: view.zones,
+        default_zone: view.default_zone,
+        now: view.now.wall.second(),
+        state: view.state,
+    }
+}
+
+fn not_yet(what: &str) -> Response {
+    Response::error(501, "not_implemented", &format!("{what} is not available in this version"))
+}
+
+fn known_zone(view: &View<'_>, name: &str) -> Result<Zone, Response> {
+    view.zones.zone(name).ok_or_else(|| {
+        let shown: String = crate::text::escape_control(name).chars().take(64).collect();
+        bad_query(&format!("the time zone \"{shown}\" is not known here"))
+    })
+}
+
+fn preview_count(call: &Call<'_>) -> Result<usize, Response> {
+    match number(call, "count")?.unwrap_or(1) {
+        count if count <= PREVIEW_MAX => Ok(count),
+        _ => Err(bad_query(&format!("count must be at most {PREVIEW_MAX}"))),
+    }
+}
+
+fn due_times(
+    schedule: &cron::Schedule,
+    place: &Place<'_>,
+    from: Second,
+    count: usize,
+    last: Option<Second>,
+) -> Vec<u8> {
+    let mut at = from;
+    let mut times = Vec::new();
+    while times.len() < count {
+        match schedule.next_after(at, place) {
+            Some(due) if last.is_none_or(|last| due <= last) => {
+                times.push(Value::from(civil::format_in(due, place.zone)));
+                at = due;
+            }
+            Some(_) | None => break,
+        }
+    }
+    Value::Array(times).to_string().into_bytes()
+}
+
+/// The filters of a list of jobs.
+struct Filters<'a> {
+    metadata: Vec<(&'a str, &'a str)>,
+    tags: Vec<(&'a str, &'a str)>,
+    text: Option<&'a str>,
+    status: Option<Status>,
+    disabled: Option<bool>,
+}
+
+impl<'a> Filters<'a> {
+    fn of(call: &Call<'a>) -> Result<Filters<'a>, Response> {
+        let query = &call.request.query;
+        let keyed = |prefix: &str| -> Vec<(&'a str, &'a str)> {
+            let key_of =
+                |key: &'a str| key.strip_prefix(prefix)?.strip_prefix('[')?.strip_suffix(']');
+            query.iter().filter_map(|(key, value)| Some((key_of(key)?, value.as_str()))).collect()
+        };
+        let given = |key: &str| call.request.query_value(key).filter(|value| !value.is_empty());
+        let status = match given("status") {
+            None => None,
+            Some("untriggered") => Some(Status::Untriggered),
+            Some(word) => match Status::from_word(word) {
+                Some(status) => Some(status),
+                None => {
+                    let words = "untriggered, success, failed or partially_failed";
+                    return Err(bad_query(&format!("status must be {words}")));
+                }
+            },
+        };
+        let disabled = match given("disabled") {
+            None => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(_) => return Err(bad_query("disabled must be true or false")),
+        };
+        let (metadata, tags) = (keyed("metadata"), keyed("tags"));
+        Ok(Filters { metadata, tags, text: given("q"), status, disabled })
+    }
+
+    fn take(&self, job: &Job) -> bool {
+        let cheap = self.disabled.is_none_or(|wanted| wanted == job.facts.disabled)
+            && self.status.is_none_or(|wanted| wanted == shown::status(job));
+        if !cheap {
+            return false;
+        }
+        let by_spec = self.text.is_some() || !self.metadata.is_empty() || !self.tags.is_empty();
+        if !by_spec {
+            return true;
+        }
+        let Ok(spec) = Spec::from_bytes(&job.spec) else { return false };
+        let has = |map: &std::collections::BTreeMap<String, String>,
+                   (key, value): &(&str, &str)| {
+            map.get(*key).is_some_and(|own| own == value)
+        };
+        self.text.is_none_or(|text| spec.name.contains(text) || spec.displayname.contains(text))
+            && self.metadata.iter().all(|pair| has(&spec.metadata, pair))
+            && self.tags.iter().all(|pair| has(&spec.tags, pair))
+    }
+}
+
+/// Sorts by the field that `_sort` names; jobs that are equal in it stay in order of name.
+fn sort(call: &Call<'_>, page: &Page, jobs: &mut [&Job]) -> Result<(), Response> {
+    let view = call.view;
+    match call.request.query_value("_sort") {
+        None | Some("" | "id" | "name") => {}
+        Some("displayname") => jobs.sort_by_cached_key(|job| text_of(job, |spec| spec.displayname)),
+        Some("schedule") => jobs.sort_by_cached_key(|job| text_of(job, |spec| spec.schedule)),
+        Some("success_count") => jobs.sort_by_key(|job| job.success_count),
+        Some("error_count") => jobs.sort_by_key(|job| job.error_count),
+        Some("last_success") => jobs.sort_by_key(|job| job.last_success),
+        Some("last_error") => jobs.sort_by_key(|job| job.last_error),
+        Some("next") => jobs.sort_by_cached_key(|job| view.scheduler.next_due(job, view.now)),
+        Some(_) => {
+            let fields = "name, displayname, schedule, success_count, error_count, last_success, \
+                          last_error or next";
+            return Err(bad_query(&format!("_sort must be {fields}")));
+        }
+    }
+    if page.descending {
+        jobs.reverse();
+    }
+    Ok(())
+}
+
+fn text_of(job: &Job, pick: fn(Spec) -> String) -> String {
+    Spec::from_bytes(&job.spec).map(pick).unwrap_or_default()
+}

@@ -1,0 +1,49 @@
+//! Words between the leader's half and the worker's half of runs.
+//!
+//! In one node they meet without a network, and are carried here all the same, one by one, in
+//! order: the leader orders itself through the path that it will order others.
+
+use super::Node;
+use super::effect::Effect;
+use super::office::BY_NODE;
+use crate::run::dispatch::Instruction;
+use crate::run::worker::Work;
+use crate::store::Record;
+
+impl Node {
+    /// Carries until neither half has anything to say. Each word moves a run along a table that
+    /// has no way back without a disk or a launcher, so this ends.
+    pub(super) fn carry(&mut self) {
+        loop {
+            if let Some(instruction) = self.dispatch.poll() {
+                self.instruct(instruction);
+            } else if let Some(work) = self.worker.poll() {
+                self.work(work);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn instruct(&mut self, instruction: Instruction) {
+        match instruction {
+            Instruction::Order(order) => self.worker.order(*order, self.now),
+            Instruction::Question(run) => self.worker.question(run),
+            Instruction::Settle(run) => self.worker.settled(run, self.now),
+            Instruction::Finish(finished) => {
+                self.append(Record::Finished(*finished), BY_NODE);
+            }
+        }
+    }
+
+    fn work(&mut self, work: Work) {
+        match work {
+            Work::Append(record) => self.batch.runs.push(record),
+            Work::Launcher(command) => self.effects.push_back(Effect::Launcher(command)),
+            Work::Watch(process) => self.effects.push_back(Effect::Watch(process)),
+            Work::Report(run, report) => {
+                self.dispatch.report(&self.state, run, report, self.now);
+            }
+        }
+    }
+}

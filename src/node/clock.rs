@@ -1,0 +1,130 @@
+//! Whether the wall clock is to be believed.
+//!
+//! Steps are seen by comparing how far the two clocks went between two looks. A step back of more
+//! than three hours is a correction, as cron(8) has it; a smaller one only makes the node wait
+//! until the marks are passed. A clock that is wrong when the node starts gets two minutes, for
+//! NTP to set it, before it is believed.
+
+use std::time::Duration;
+
+use crate::time::{Mono, Now, Second, Wall};
+
+/// No clock that is right shows less than this: 2026-01-01T00:00:00Z.
+pub const RELEASE: Wall = Wall(1_767_225_600_000);
+/// A step back beyond this is a correction.
+const CORRECTION_MS: i64 = 3 * 3_600 * 1_000;
+/// How far the clocks may drift apart between two looks without being called a step.
+const STEP_MS: i64 = 1_000;
+/// How long a wrong clock at the start has to be set.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a look at the clocks shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Look {
+    /// Nothing special.
+    Fine,
+    /// The wall clock has been stepped; what lies between was not watched.
+    Stepped,
+    /// The marks are to be lowered to this second.
+    Correct(Second),
+}
+
+/// The guard of one node's wall clock.
+#[derive(Debug)]
+pub(super) struct ClockGuard {
+    last: Now,
+    /// Until when nothing is fired, because the clock was wrong at the start.
+    distrust_until: Option<Mono>,
+}
+
+impl ClockGuard {
+    /// A guard that starts at `now`; `newest` is the latest wall time that the journal has seen.
+    pub(super) fn new(newest: Wall, now: Now) -> Self {
+        let wrong = now.wall < RELEASE || newest.ms_since(now.wall) > CORRECTION_MS;
+        ClockGuard { last: now, distrust_until: wrong.then(|| now.mono + PATIENCE) }
+    }
+
+    /// Looks at the clocks. Call at every turn; `newest` as above.
+    pub(super) fn look(&mut self, newest: Wall, now: Now) -> Look {
+        let went = i64::try_from(now.mono.since(self.last.mono).as_millis()).unwrap_or(i64::MAX);
+        let step = now.wall.ms_since(self.last.wall).saturating_sub(went);
+        self.last = now;
+        let wrong = now.wall < RELEASE || newest.ms_since(now.wall) > CORRECTION_MS;
+        match self.distrust_until {
+            // NTP has set it.
+            Some(_) if !wrong => {
+                self.distrust_until = None;
+                Look::Stepped
+            }
+            Some(until) if now.mono < until => Look::Fine,
+            Some(_) => {
+                self.distrust_until = None;
+                Look::Correct(now.wall.second())
+            }
+            None if step < -CORRECTION_MS => Look::Correct(now.wall.second()),
+            None if step.abs() > STEP_MS => Look::Stepped,
+            None => Look::Fine,
+        }
+    }
+
+    /// Whether the clock may decide what is due.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.distrust_until.is_none()
+    }
+
+    /// When [`ClockGuard::look`] must be called at the latest.
+    pub(super) fn poll_timeout(&self) -> Option<Mono> {
+        self.distrust_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn at(mono_s: u64, wall: i64) -> Now {
+        Now { mono: Mono(mono_s * 1_000_000_000), wall: Wall(wall) }
+    }
+
+    #[test]
+    fn steps_are_seen_and_only_great_ones_back_are_corrections() {
+        let start = RELEASE.0 + 1_000 * HOUR;
+        for (step, look) in [
+            (0, Look::Fine),
+            (999, Look::Fine),
+            (-999, Look::Fine),
+            (1_001, Look::Stepped),
+            (-1_001, Look::Stepped),
+            (HOUR, Look::Stepped),
+            (-3 * HOUR, Look::Stepped),
+            (-3 * HOUR - 1, Look::Correct(Wall(start + 10_000 - 3 * HOUR - 1).second())),
+        ] {
+            let mut guard = ClockGuard::new(Wall(start), at(100, start));
+            let now = at(110, start + 10_000 + step);
+            assert_eq!(guard.look(Wall(start), now), look, "a step of {step} ms");
+            assert!(guard.is_trusted());
+            assert_eq!(guard.look(Wall(0), at(111, now.wall.0 + 1_000)), Look::Fine);
+        }
+    }
+
+    #[test]
+    fn a_clock_wrong_at_the_start_gets_two_minutes() {
+        let newest = Wall(RELEASE.0 + 1_000 * HOUR);
+        for wrong in [0, newest.0 - 3 * HOUR - 1] {
+            let mut guard = ClockGuard::new(newest, at(0, wrong));
+            assert!(!guard.is_trusted());
+            assert_eq!(guard.look(newest, at(119, wrong + 119_000)), Look::Fine);
+            assert!(!guard.is_trusted());
+            let late = at(120, wrong + 120_000);
+            assert_eq!(guard.look(newest, late), Look::Correct(late.wall.second()));
+            assert!(guard.is_trusted());
+
+            let mut guard = ClockGuard::new(newest, at(0, wrong));
+            assert_eq!(guard.look(newest, at(60, newest.0)), Look::Stepped, "set by NTP");
+            assert!(guard.is_trusted());
+        }
+        assert!(ClockGuard::new(newest, at(0, newest.0 - 3 * HOUR)).is_trusted());
+    }
+}

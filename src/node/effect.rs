@@ -1,0 +1,148 @@
+//! What goes into a node and what comes out: plain data.
+
+use crate::api::Peer;
+use crate::http::{Request, Response};
+use crate::ident::{Boot, Epoch, Index, NodeId, RequestId, StreamId, Ticket};
+use crate::run::order::{LauncherCommand, LauncherEvent, Process};
+use crate::run::runs_log::RunsRecord;
+
+/// Something that happened in the world.
+#[derive(Debug)]
+pub enum Input {
+    /// Nothing but time has passed.
+    Tick,
+    /// A complete request; it is answered once, by [`Effect::Reply`].
+    Request {
+        /// To be named in the reply.
+        id: RequestId,
+        /// Who asks.
+        peer: Peer,
+        /// What.
+        request: Box<Request>,
+    },
+    /// Nobody waits for this stream any more.
+    StreamClosed(StreamId),
+    /// A batch is durable, and all before it.
+    Durable(Durable),
+    /// The snapshot that was given out is in force, or was given up.
+    SnapshotDone,
+    /// The launcher has said something, or is gone.
+    Launcher(LauncherEvent),
+    /// A watched process has ended.
+    ProcessGone(Process),
+    /// Somebody has set the wall clock, or the machine slept.
+    ClockSet,
+    /// The time zones on disk are to be looked at again.
+    ZonesChanged,
+    /// Stop in good order: start nothing, finish what is under way on the disk, then exit.
+    Stop,
+}
+
+/// A disk completion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Durable {
+    /// The batch.
+    pub ticket: Ticket,
+    /// Bytes of the journal behind its snapshot.
+    pub journal_bytes: u64,
+    /// Bytes of its snapshot.
+    pub snapshot_bytes: u64,
+    /// Bytes of the runs log.
+    pub runs_bytes: u64,
+}
+
+/// Something to be done in the world, in the order given. Whatever depends on a disk is held
+/// inside the node until the completion has come, so an effect may be carried out at once.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a request.
+    Reply(RequestId, Response),
+    /// Make this durable, then say so by [`Input::Durable`]. Batches keep their order; several may
+    /// share one fsync.
+    Commit(Batch),
+    /// Write a snapshot of the state up to this index, in these chunks, between batches.
+    Snapshot(Index, Vec<Vec<u8>>),
+    /// Write the runs log anew with these records, after the batches before and before those
+    /// after.
+    CompactRuns(Vec<RunsRecord>),
+    /// Tell the launcher; dropped when it is gone, for its successor is told what matters.
+    Launcher(LauncherCommand),
+    /// Say by [`Input::ProcessGone`] when this process ends, at once if it has.
+    Watch(Process),
+    /// Write a line to the log.
+    Log(Note),
+    /// Send what is to be sent, then end the process.
+    Exit,
+}
+
+/// What one turn of the node wants on disk.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Batch {
+    /// To be named in the completion.
+    pub ticket: Ticket,
+    /// The promise to be kept, before anything else of the batch.
+    pub promise: Option<(Epoch, NodeId)>,
+    /// Records of the replicated journal.
+    pub records: Vec<Raw>,
+    /// Records of the runs log.
+    pub runs: Vec<RunsRecord>,
+}
+
+/// A record of the journal as bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Raw {
+    /// Its place.
+    pub index: Index,
+    /// The office in which it was written.
+    pub epoch: Epoch,
+    /// Its kind.
+    pub kind: u8,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Something is broken.
+    Error,
+    /// Something should be looked at.
+    Warn,
+    /// Something happened.
+    Info,
+    /// For those who look for a fault.
+    Debug,
+}
+
+/// A line of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// How much it matters.
+    pub level: Level,
+    /// What happened, the same words each time.
+    pub message: &'static str,
+    /// What it happened to.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// What a data directory says of its node, read before the node is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The node.
+    pub node: NodeId,
+    /// Its data directory.
+    pub store: crate::ident::StoreId,
+    /// This start.
+    pub boot: Boot,
+    /// The promise that it holds.
+    pub promise: crate::cluster::Promise,
+}
+
+/// Whether a stream has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Produced {
+    /// There is more.
+    More,
+    /// That was the last.
+    Done,
+}

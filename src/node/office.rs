@@ -1,0 +1,217 @@
+//! Winning an office, what it appends, and what becomes of a record once it is committed.
+
+use std::time::Duration;
+
+use super::clock::Look;
+use super::effect::{Durable, Effect, Level, Raw};
+use super::{Leaving, Node, RUNS_LOG_MIN_BYTES};
+use crate::ident::{Epoch, Index};
+use crate::store::{Change, Entry, Member, MemberState, Record};
+
+/// Who signs what no person asked for.
+pub(super) const BY_NODE: &str = "node";
+pub(super) const BY_SCHEDULER: &str = "scheduler";
+/// A fire later than this makes `/ready` red: the node is there and does not fire.
+pub(super) const OVERDUE: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Starts a candidacy: the promise to oneself goes to the disk first.
+    pub(super) fn campaign(&mut self) {
+        let promise = self.election.campaign();
+        self.batch.promise = Some((promise.epoch, self.identity.node));
+    }
+
+    /// A batch is durable: counts the promise, commits records, lets runs go on.
+    pub(super) fn durable(&mut self, durable: Durable) {
+        let Some(done) = self.on_disk.pop_front() else { return };
+        assert_eq!(done.ticket, durable.ticket, "batches become durable in the order given");
+        if let Some(epoch) = done.promise {
+            self.promised(epoch);
+        }
+        if let Some(last) = done.last {
+            self.appended(last);
+        }
+        for record in done.runs {
+            self.worker.durable(&record, self.now);
+        }
+        self.maintain(durable);
+    }
+
+    /// Appends a record to the journal of this office; it counts when it is committed.
+    pub(super) fn append(&mut self, record: Record, actor: &str) -> Index {
+        let place = self.replication.append();
+        let wall = self.now.wall;
+        let payload = record.encode(wall, actor);
+        let (index, epoch) = (place.index, place.epoch);
+        self.batch.records.push(Raw { index, epoch, kind: record.kind(), payload });
+        self.log.push_back(Entry { index, epoch, wall, actor: actor.to_owned(), record });
+        index
+    }
+
+    /// Lets the scheduler decide what is due.
+    pub(super) fn fire(&mut self) {
+        if !self.may_fire() {
+            return;
+        }
+        for (job, records) in self.scheduler.poll(&self.state, self.now) {
+            let mut last = Index(0);
+            for record in records {
+                last = self.append(record, BY_SCHEDULER);
+            }
+            self.scheduler.proposed(job, last);
+        }
+    }
+
+    pub(super) fn may_fire(&self) -> bool {
+        self.established.is_some() && self.clock.is_trusted() && self.leaving == Leaving::No
+    }
+
+    pub(super) fn look_at_clock(&mut self) {
+        match self.clock.look(self.state.newest_wall(), self.now) {
+            Look::Fine => {}
+            Look::Stepped => {
+                self.log(Level::Warn, "clock stepped", Vec::new());
+                self.scheduler.clock_jumped(&self.state, self.now);
+            }
+            Look::Correct(to) if self.established.is_some() => {
+                let to_text = crate::cron::civil::format_utc(to.wall());
+                self.log(Level::Warn, "clock corrected", vec![("to", to_text)]);
+                self.append(Record::ClockCorrected { to }, BY_NODE);
+            }
+            Look::Correct(_) => {}
+        }
+    }
+
+    /// Stops in good order.
+    pub(super) fn stop(&mut self) {
+        if self.leaving == Leaving::No {
+            self.log(Level::Info, "stopping", Vec::new());
+            self.leaving = Leaving::Stopping;
+        }
+    }
+
+    /// Leaves the registry; the answer to `request` follows when that is committed.
+    pub(super) fn leave(&mut self, request: Option<crate::ident::RequestId>) {
+        self.leaving = Leaving::Registry(request);
+        let member = self.registration(MemberState::Left);
+        self.append(Record::Node(member), BY_NODE);
+    }
+
+    pub(super) fn end_if_stopped(&mut self) {
+        if self.leaving == Leaving::Stopping && self.on_disk.is_empty() {
+            self.leaving = Leaving::Gone;
+            self.effects.push_back(Effect::Exit);
+        }
+    }
+
+    fn promised(&mut self, epoch: Epoch) {
+        let Some(voters) = self.voters() else { return };
+        let Some(won) = self.election.promised(self.identity.node, epoch, &voters) else { return };
+        self.replication.take_office(won);
+        self.append(Record::EpochStart { leader: self.identity.node }, BY_NODE);
+    }
+
+    fn appended(&mut self, last: Index) {
+        let Some(voters) = self.voters() else { return };
+        let committed = self.replication.durable(self.identity.node, last, &voters);
+        while self.log.front().is_some_and(|entry| entry.index <= committed) {
+            let Some(entry) = self.log.pop_front() else { return };
+            let index = entry.index;
+            let own_office = self.election.leads() == Some(entry.epoch);
+            let change = self.state.apply(entry);
+            if own_office && matches!(change, Change::EpochStarted(_)) {
+                self.establish();
+            } else if self.established.is_some() {
+                self.applied(index, &change);
+            }
+        }
+    }
+
+    /// The first record of the office is committed: from here on this node answers and fires.
+    fn establish(&mut self) {
+        let Some(epoch) = self.election.leads() else { return };
+        self.established = Some(epoch);
+        let fields =
+            vec![("epoch", epoch.to_string()), ("index", self.state.applied().to_string())];
+        self.log(Level::Info, "leading", fields);
+        let member = self.registration(MemberState::Registered);
+        if self.state.member(self.identity.node) != Some(&member) {
+            self.append(Record::Node(member), BY_NODE);
+        }
+        self.worker.greet(epoch);
+        self.scheduler.take_office(&self.state, &*self.zones, self.now);
+        self.dispatch.take_office(epoch, &self.state, &self.scheduler, self.now);
+    }
+
+    /// Acts on what an applied record has changed.
+    fn applied(&mut self, index: Index, change: &Change) {
+        match *change {
+            Change::EpochStarted(_) => {}
+            Change::Members => self.members_changed(),
+            Change::JobPut(job) => {
+                self.scheduler.job_put(&self.state, job, &*self.zones);
+                self.scheduler.applied(&self.state, job, index);
+            }
+            Change::JobDeleted(job) => self.scheduler.job_deleted(job),
+            Change::Claimed(job, group) => {
+                self.scheduler.applied(&self.state, job, index);
+                self.dispatch.claimed(&self.state, job, group, self.now);
+            }
+            Change::Ended(_, run) => self.dispatch.ended(run),
+            Change::Skipped(job) | Change::Void(Some(job)) => {
+                self.scheduler.applied(&self.state, job, index);
+            }
+            Change::ClockCorrected => self.scheduler.clock_jumped(&self.state, self.now),
+            Change::Void(None) => {}
+        }
+        self.answer_applied(index, change);
+    }
+
+    fn members_changed(&mut self) {
+        let me = self.identity.node;
+        let left = self.state.member(me).is_some_and(|member| member.state == MemberState::Left);
+        if let (true, Leaving::Registry(request)) = (left, self.leaving.clone()) {
+            if let Some(request) = request {
+                let not_ready = self.not_ready();
+                let response = crate::api::left(&self.view(&not_ready));
+                self.effects.push_back(Effect::Reply(request, response));
+            }
+            self.log(Level::Info, "left the cluster", Vec::new());
+            self.leaving = Leaving::Stopping;
+        }
+    }
+
+    fn registration(&self, state: MemberState) -> Member {
+        Member {
+            id: self.identity.node,
+            store: self.identity.store,
+            boot: self.identity.boot,
+            name: self.settings.name.clone(),
+            address: String::new(),
+            server: true,
+            work: true,
+            tags: self.settings.tags.clone(),
+            state,
+        }
+    }
+
+    /// Keeps both logs from growing without end.
+    fn maintain(&mut self, disk: Durable) {
+        let due = self.settings.snapshot_bytes.max(disk.snapshot_bytes);
+        if disk.journal_bytes > due && !self.snapshot_running && self.established.is_some() {
+            self.snapshot_running = true;
+            let chunks = self.state.snapshot().collect();
+            self.effects.push_back(Effect::Snapshot(self.state.applied(), chunks));
+        }
+        if disk.runs_bytes > RUNS_LOG_MIN_BYTES.max(2 * self.runs_bytes_compacted) {
+            // What this turn still wants in the log is part of the worker's table already, so it
+            // must be in the file before the table replaces the file.
+            self.carry();
+            self.flush();
+            let live = self.worker.live_records();
+            let bytes: usize = live.iter().map(|record| record.encode().len() + 64).sum();
+            self.runs_bytes_compacted = bytes as u64;
+            self.effects.push_back(Effect::CompactRuns(live));
+        }
+    }
+}

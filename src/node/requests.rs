@@ -1,0 +1,219 @@
+//! Requests: answered at once, or held until their change is applied.
+//!
+//! Changes of one job are made one after another, so that each handler sees what the one before
+//! has stored; a request whose job is being changed, or has fires under way to the disk, waits for
+//! its turn and is then handled afresh.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::effect::{Effect, Level};
+use super::{Leaving, Node};
+use crate::api::{self, Answer, Change as Asked, Peer, Then};
+use crate::http::{Body, Request, Response};
+use crate::ident::{Index, JobId, RequestId, StreamId};
+use crate::store::{self, ACTOR_MAX_BYTES};
+
+/// Most requests that wait for their turn.
+pub(super) const PARKED_MAX: usize = 1_024;
+/// Most changes that wait for their record to be applied.
+pub(super) const PENDING_MAX: usize = 4_096;
+
+/// Requests that have no answer yet.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    /// By the index of the record that they wait for.
+    pending: BTreeMap<Index, Pending>,
+    /// Names of jobs with a change under way.
+    locked: BTreeSet<String>,
+    /// Requests that wait for a job, oldest first, by its name.
+    parked: BTreeMap<String, VecDeque<Parked>>,
+    parked_count: usize,
+}
+
+#[derive(Debug)]
+struct Pending {
+    request: RequestId,
+    name: String,
+    actor: String,
+    then: Then,
+}
+
+#[derive(Debug)]
+struct Parked {
+    id: RequestId,
+    peer: Peer,
+    request: Box<Request>,
+}
+
+impl Node {
+    /// Handles a request, or parks it.
+    pub(super) fn request(&mut self, id: RequestId, peer: Peer, request: Box<Request>) {
+        let not_ready = self.not_ready();
+        match api::handle(&self.view(&not_ready), &request, &peer) {
+            Answer::Now(response) => self.reply(id, response),
+            Answer::Stream(mut head, stream) => {
+                self.next_stream += 1;
+                let stream_id = StreamId(self.next_stream);
+                self.streams.insert(stream_id, *stream);
+                head.body = Body::Stream(stream_id);
+                self.reply(id, head);
+            }
+            Answer::Leave if self.leaving == Leaving::No => self.leave(Some(id)),
+            Answer::Leave => self.reply(id, stopping()),
+            Answer::Change(_) if self.leaving != Leaving::No => self.reply(id, stopping()),
+            Answer::Change(change) => self.change(id, peer, request, *change),
+        }
+    }
+
+    /// Answers who waits for the record at `index`, and lets those go on who wait for its job.
+    pub(super) fn answer_applied(&mut self, index: Index, change: &store::Change) {
+        if let Some(pending) = self.requests.pending.remove(&index) {
+            self.requests.locked.remove(&pending.name);
+            let void = matches!(change, store::Change::Void(_));
+            let run_on_create =
+                matches!(pending.then, Then::Stored { run_on_create: true, .. }) && !void;
+            if run_on_create {
+                self.run_once(pending);
+            } else {
+                self.conclude(pending, index, void);
+            }
+        }
+        let job = match *change {
+            store::Change::JobPut(job)
+            | store::Change::JobDeleted(job)
+            | store::Change::Claimed(job, _)
+            | store::Change::Skipped(job)
+            | store::Change::Void(Some(job)) => job,
+            store::Change::EpochStarted(_)
+            | store::Change::Members
+            | store::Change::Ended(..)
+            | store::Change::ClockCorrected
+            | store::Change::Void(None) => return,
+        };
+        self.unpark(job);
+    }
+
+    fn change(&mut self, id: RequestId, peer: Peer, request: Box<Request>, change: Asked) {
+        let under_way = change.settle.is_some_and(|job| self.scheduler.is_in_flight(job));
+        if self.requests.locked.contains(&change.name) || under_way {
+            self.park(change.name, Parked { id, peer, request });
+            return;
+        }
+        if self.requests.pending.len() >= PENDING_MAX {
+            self.reply(id, overloaded());
+            return;
+        }
+        if let Some(job) = change.settle {
+            self.settle(job);
+        }
+        let mut actor = change.actor;
+        actor.truncate(actor.floor_char_boundary(ACTOR_MAX_BYTES));
+        let index = self.append(change.record, &actor);
+        self.requests.locked.insert(change.name.clone());
+        let pending = Pending { request: id, name: change.name, actor, then: change.then };
+        self.requests.pending.insert(index, pending);
+    }
+
+    /// Decides what a job owes before it is changed: the change may move its mark.
+    fn settle(&mut self, job: JobId) {
+        if !self.may_fire() {
+            return;
+        }
+        let mut last = None;
+        for record in self.scheduler.settle(&self.state, job, self.now) {
+            last = Some(self.append(record, super::office::BY_SCHEDULER));
+        }
+        if let Some(last) = last {
+            self.scheduler.proposed(job, last);
+        }
+    }
+
+    fn park(&mut self, name: String, parked: Parked) {
+        if self.requests.parked_count >= PARKED_MAX {
+            self.reply(parked.id, overloaded());
+            return;
+        }
+        self.requests.parked_count += 1;
+        self.requests.parked.entry(name).or_default().push_back(parked);
+    }
+
+    fn unpark(&mut self, job: JobId) {
+        // A deleted job has no name here any more, so all who wait are looked through then.
+        let name = self.state.job(job).map(|job| job.name.to_string());
+        let names: Vec<String> = match name {
+            Some(name) => vec![name],
+            None => self.requests.parked.keys().cloned().collect(),
+        };
+        for name in names {
+            self.unpark_name(&name);
+        }
+    }
+
+    fn unpark_name(&mut self, name: &str) {
+        while !self.requests.locked.contains(name) {
+            let Some(queue) = self.requests.parked.get_mut(name) else { return };
+            let Some(parked) = queue.pop_front() else {
+                self.requests.parked.remove(name);
+                return;
+            };
+            self.requests.parked_count -= 1;
+            let waits_for_fires =
+                self.state.job_named(name).is_some_and(|job| self.scheduler.is_in_flight(job.id));
+            if waits_for_fires {
+                self.requests.parked_count += 1;
+                self.requests.parked.entry(name.to_owned()).or_default().push_front(parked);
+                return;
+            }
+            self.request(parked.id, parked.peer, parked.request);
+        }
+    }
+
+    /// The second half of a creation with `runoncreate`.
+    fn run_once(&mut self, pending: Pending) {
+        let not_ready = self.not_ready();
+        let view = self.view(&not_ready);
+        let claim = match self.state.job_named(&pending.name) {
+            Some(job) => api::claim_by_hand(&view, job),
+            None => Err(api::overtaken()),
+        };
+        match (claim, pending.then) {
+            (
+                Ok(record),
+                Then::Stored { warnings, ignored, location, pretty, run_on_create: _ },
+            ) => {
+                let index = self.append(record, &pending.actor);
+                self.requests.locked.insert(pending.name.clone());
+                let then =
+                    Then::Stored { warnings, ignored, location, pretty, run_on_create: false };
+                self.requests.pending.insert(index, Pending { then, ..pending });
+            }
+            (Ok(_), Then::Claimed { .. } | Then::Fixed(_)) => {}
+            (Err(refused), _) => self.reply(pending.request, refused),
+        }
+    }
+
+    fn conclude(&mut self, pending: Pending, index: Index, void: bool) {
+        let response = if void {
+            api::overtaken()
+        } else {
+            let not_ready = self.not_ready();
+            api::applied(&self.view(&not_ready), &pending.name, pending.then, index)
+        };
+        self.reply(pending.request, response);
+    }
+
+    fn reply(&mut self, id: RequestId, response: Response) {
+        if response.status == 500 {
+            self.log(Level::Error, "a request met a bug", vec![("request", id.to_string())]);
+        }
+        self.effects.push_back(Effect::Reply(id, response));
+    }
+}
+
+fn overloaded() -> Response {
+    api::unavailable("overloaded", "too many changes are waiting; try again in a moment")
+}
+
+fn stopping() -> Response {
+    api::unavailable("read_only", "this node is stopping and changes nothing any more")
+}

@@ -1,0 +1,154 @@
+//! The leader's half of a run: orders what is claimed, hears of it, and concludes it.
+//!
+//! Holds what the journal does not: which runs are ordered, starting or running, as the workers
+//! tell. A new leader starts from the open runs of the state and asks. The node drives it with
+//! applied records and reports, and carries out what [`Dispatch::poll`] gives.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::launch;
+use super::worker::{Order, Report};
+use crate::ident::{Epoch, Index, JobId, RunId};
+use crate::schedule::Scheduler;
+use crate::store::{End, Ending, Finished, Reason, State};
+use crate::time::{Mono, Now, Wall};
+
+/// What the leader has heard of an open run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// Nothing since this office began; the node was asked.
+    Nothing,
+    /// The order is given.
+    Ordered,
+    /// The node has accepted it.
+    Starting,
+    /// There is a process, since then.
+    Running(Wall),
+    /// Its end is on its way to the journal.
+    Concluding,
+}
+
+/// What the node must do for the leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Instruction {
+    /// Give this order to the run's node.
+    Order(Box<Order>),
+    /// Ask the run's node what became of it.
+    Question(RunId),
+    /// Tell the run's node that its end is committed.
+    Settle(RunId),
+    /// Write the end of the run.
+    Finish(Box<Finished>),
+}
+
+#[derive(Debug)]
+struct Tracked {
+    heard: Heard,
+    deadline: Mono,
+}
+
+/// The open runs of one office.
+#[derive(Debug, Default)]
+pub struct Dispatch {
+    epoch: Epoch,
+    runs: BTreeMap<RunId, Tracked>,
+    out: VecDeque<Instruction>,
+}
+
+impl Dispatch {
+    /// Begins the office of `epoch`: every open run of the state is asked for.
+    pub fn take_office(&mut self, epoch: Epoch, state: &State, scheduler: &Scheduler, now: Now) {
+        self.epoch = epoch;
+        self.runs.clear();
+        self.out.clear();
+        for (run, job) in state.open_runs() {
+            let latest = launch::late_start_deadline(state, scheduler, job, run);
+            let deadline = mono_of(latest, now);
+            self.runs.insert(run, Tracked { heard: Heard::Nothing, deadline });
+            self.out.push_back(Instruction::Question(run));
+        }
+    }
+
+    /// Orders the open runs of a fire that was claimed in this office.
+    pub fn claimed(&mut self, state: &State, job: JobId, group: Index, now: Now) {
+        let Some(fire) = state.fire(job, group) else { return };
+        let deadline = mono_of(launch::start_deadline(fire), now);
+        for run in fire.open_runs() {
+            self.runs.insert(run, Tracked { heard: Heard::Ordered, deadline });
+            self.order(state, job, run, now);
+        }
+    }
+
+    /// Takes what a node says of a run.
+    pub fn report(&mut self, state: &State, run: RunId, report: Report, now: Now) {
+        let Some(job) = state.open_run(run) else {
+            // The end is committed; the node may not have heard so.
+            if matches!(report, Report::Ended(..)) {
+                self.out.push_back(Instruction::Settle(run));
+            }
+            return;
+        };
+        let Some(tracked) = self.runs.get_mut(&run) else { return };
+        if tracked.heard == Heard::Concluding {
+            return;
+        }
+        match report {
+            Report::Starting => tracked.heard = Heard::Starting,
+            Report::Running(since) => tracked.heard = Heard::Running(since),
+            Report::Ended(ending, tail) => self.conclude(run, ending, tail),
+            Report::NeverStarted if now.mono < tracked.deadline => {
+                tracked.heard = Heard::Ordered;
+                self.order(state, job, run, now);
+            }
+            Report::NeverStarted => {
+                let ending = Ending::decided(End::Missed, Reason::DeadlinePassed, now.wall);
+                self.conclude(run, ending, Vec::new());
+            }
+        }
+    }
+
+    /// The end of `run` is committed.
+    pub fn ended(&mut self, run: RunId) {
+        self.runs.remove(&run);
+        self.out.push_back(Instruction::Settle(run));
+    }
+
+    /// What the leader has heard of `run`.
+    pub fn heard(&self, run: RunId) -> Heard {
+        self.runs.get(&run).map_or(Heard::Nothing, |tracked| tracked.heard)
+    }
+
+    /// The next thing to do. Call until `None` after every other call.
+    pub fn poll(&mut self) -> Option<Instruction> {
+        self.out.pop_front()
+    }
+
+    fn order(&mut self, state: &State, job: JobId, run: RunId, now: Now) {
+        let Some(tracked) = self.runs.get(&run) else { return };
+        match launch::spawn_order(state, job, run) {
+            Some(spawn) => {
+                let order = Order { epoch: self.epoch, deadline: tracked.deadline, spawn };
+                self.out.push_back(Instruction::Order(Box::new(order)));
+            }
+            None => {
+                // A definition that cannot be read was never one that was accepted here.
+                let ending = Ending::decided(End::Failed, Reason::Untraceable, now.wall);
+                self.conclude(run, ending, Vec::new());
+            }
+        }
+    }
+
+    fn conclude(&mut self, run: RunId, ending: Ending, tail: Vec<u8>) {
+        if let Some(tracked) = self.runs.get_mut(&run) {
+            tracked.heard = Heard::Concluding;
+        }
+        self.out.push_back(Instruction::Finish(Box::new(Finished { run, ending, tail })));
+    }
+}
+
+/// The monotonic moment that lies as far ahead as `wall` does; now, when that has passed.
+fn mono_of(wall: Wall, now: Now) -> Mono {
+    let ahead = u64::try_from(wall.ms_since(now.wall)).unwrap_or(0);
+    now.mono + Duration::from_millis(ahead)
+}

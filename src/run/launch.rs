@@ -1,0 +1,100 @@
+//! From a claimed fire to the process that it asks for, and how long that may take.
+
+use std::time::Duration;
+
+use super::order::{Program, SpawnOrder, TAIL_MAX_BYTES};
+use crate::cron::civil;
+use crate::ident::{Instance, JobId, RunId};
+use crate::job::Spec;
+use crate::schedule::Scheduler;
+use crate::store::{Fire, State};
+use crate::time::Wall;
+
+/// Bytes of output tails that one fire may put into the journal, over all its targets.
+const TAILS_PER_FIRE_BYTES: usize = 256 * 1024;
+/// What every target gets of that, however many there are.
+const TAIL_MIN_BYTES: usize = 512;
+
+/// The definition that `fire` runs; `None` when no run of it is open.
+pub fn claimed_spec(fire: &Fire) -> Option<Spec> {
+    Spec::from_bytes(fire.spec.as_ref()?).ok()
+}
+
+/// The last moment at which an order of `fire`, claimed by a leader that still leads, may reach a
+/// process.
+pub fn start_deadline(fire: &Fire) -> Wall {
+    let wait = claimed_spec(fire).map_or(Duration::ZERO, |spec| spec.start_deadline);
+    fire.claimed + wait
+}
+
+/// The same for a run that was claimed in an earlier office and, its node says, never started: a
+/// due time that the job still wants caught up gives it longer.
+pub fn late_start_deadline(state: &State, scheduler: &Scheduler, job: JobId, run: RunId) -> Wall {
+    let Some(fire) = state.fire(job, run.group) else { return Wall::default() };
+    let usual = start_deadline(fire);
+    let caught_up = || {
+        let window = scheduler.catchup_window(state.job(job)?, &claimed_spec(fire)?, fire.due?)?;
+        Some(fire.due?.plus(window).wall())
+    };
+    caught_up().map_or(usual, |late| usual.max(late))
+}
+
+/// The order for `run`, with the instance left to the worker; `None` when the run is not open or
+/// its definition cannot be read.
+pub fn spawn_order(state: &State, job: JobId, run: RunId) -> Option<SpawnOrder> {
+    let name = &state.job_or_deleted(job)?.name;
+    let fire = state.fire(job, run.group)?;
+    let spec = claimed_spec(fire)?;
+    let program = match spec.shell {
+        true => Program::Shell(spec.command.clone()),
+        false => Program::Words(spec.argv().ok()?),
+    };
+    let tail_max = (TAILS_PER_FIRE_BYTES / fire.runs.len().max(1)).max(TAIL_MIN_BYTES);
+    Some(SpawnOrder {
+        run,
+        instance: Instance(0),
+        program,
+        env: environment(&spec, name, fire, run, state),
+        cwd: Some(spec.cwd).filter(|cwd| !cwd.is_empty()),
+        timeout_ms: millis(spec.timeout),
+        kill_grace_ms: millis(spec.kill_grace),
+        tail_max_bytes: tail_max.min(TAIL_MAX_BYTES) as u32,
+    })
+}
+
+/// The execution's id as people see it: the claim, the node's name and the attempt.
+pub fn execution_id(state: &State, run: RunId) -> String {
+    let name = state.member(run.node).map_or_else(|| run.node.to_string(), |m| m.name.clone());
+    format!("{}-{name}-{}", run.group, run.attempt)
+}
+
+/// The job's own variables, then ours: a job cannot pretend to be another run.
+fn environment(
+    spec: &Spec,
+    name: &str,
+    fire: &Fire,
+    run: RunId,
+    state: &State,
+) -> Vec<(String, String)> {
+    let scheduled_for = fire.due.map_or(fire.claimed, |due| due.wall());
+    let node = state.member(run.node).map_or("", |member| &member.name);
+    let ours = [
+        ("BELLWETHER_JOB_NAME", name.to_owned()),
+        ("BELLWETHER_SCHEDULED_FOR", civil::format_utc(scheduled_for)),
+        ("BELLWETHER_TRIGGER", fire.trigger.name().to_owned()),
+        ("BELLWETHER_EXECUTION_ID", execution_id(state, run)),
+        ("BELLWETHER_ATTEMPT", run.attempt.to_string()),
+        ("BELLWETHER_NODE_NAME", node.to_owned()),
+        ("ENV_JOB_NAME", name.to_owned()),
+    ];
+    let is_ours = |key: &str| ours.iter().any(|(own, _)| *own == key);
+    let theirs = spec.env.iter().filter(|(key, _)| !is_ours(key));
+    let mut all: Vec<(String, String)> =
+        theirs.map(|(key, value)| (key.clone(), value.clone())).collect();
+    all.extend(ours.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    all
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

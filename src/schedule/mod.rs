@@ -1,0 +1,355 @@
+//! Which fires are due, which are caught up, and which are given up.
+//!
+//! Owns, on the leader, each job's parsed schedule and one alarm per job. Never starts anything:
+//! it proposes `Claim` and `Skip` records, and considers a job again only after those are applied,
+//! so that every due time is decided once, in order. The node drives it with the state and the
+//! time; zones are handed in.
+#![forbid(unsafe_code)]
+
+mod owed;
+mod targets;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::cron::{self, Place, Schedule, Zone, Zones};
+use crate::ident::{Index, JobId};
+use crate::job::{Catchup, Spec};
+use crate::store::{Claim, Job, Record, Skip, SkipReason, State, Trigger};
+use crate::time::{Now, Second, Wall};
+use crate::timer::TimerQueue;
+
+pub use targets::choose as choose_targets;
+
+/// Most jobs that one call of [`Scheduler::poll`] decides; the rest follow at the next call, so
+/// that a thundering second delays no heartbeat and no answer for long.
+pub const JOBS_PER_POLL: usize = 256;
+/// Most claims of one job that are proposed at once.
+pub const CLAIMS_PER_DECISION: usize = 100;
+/// A due time not older than this, in the office of a leader that was there all the time, was
+/// delayed and not missed: it is claimed, whatever the catch-up policy.
+const DELAY_MAX: i64 = 10;
+/// Bounds of the catch-up window of a job that sets none: half the time to the following fire,
+/// within these.
+const WINDOW_MIN: i64 = 60;
+const WINDOW_MAX: i64 = 12 * 3_600;
+
+/// The leader's schedule of all jobs.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    plans: BTreeMap<(String, String), Rc<Plan>>,
+    jobs: BTreeMap<JobId, Scheduled>,
+    alarms: TimerQueue<Second, (JobId, u64)>,
+    next_token: u64,
+    /// Since when this leader has watched the clock without a gap.
+    live_since: Second,
+}
+
+/// A parsed schedule with its zone, shared by all jobs of the same text and zone.
+#[derive(Debug)]
+struct Plan {
+    schedule: Schedule,
+    zone: Zone,
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    /// `None` while the zone is missing or the schedule cannot be read: the mark waits.
+    plan: Option<Rc<Plan>>,
+    /// The newest alarm's; those armed before are stale.
+    token: u64,
+    /// When the job expires; later due times are not owed.
+    expires: Option<Second>,
+    /// Index of the last record that was proposed for the job and is not applied yet.
+    in_flight: Option<Index>,
+}
+
+impl Scheduler {
+    /// Begins an office: every job is considered afresh, from its mark.
+    pub fn take_office(&mut self, state: &State, zones: &dyn Zones, now: Now) {
+        *self = Scheduler { live_since: now.wall.second(), ..Scheduler::default() };
+        for job in state.jobs_by_name() {
+            self.plan(job, zones);
+        }
+    }
+
+    /// The clock was stepped, or the machine slept: what lies behind was not watched.
+    pub fn clock_jumped(&mut self, state: &State, now: Now) {
+        self.live_since = now.wall.second();
+        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        for id in jobs {
+            self.arm(state, id);
+        }
+    }
+
+    /// A job's definition was written: parses its schedule anew.
+    pub fn job_put(&mut self, state: &State, id: JobId, zones: &dyn Zones) {
+        if let Some(job) = state.job(id) {
+            self.plan(job, zones);
+        }
+    }
+
+    /// A job was deleted.
+    pub fn job_deleted(&mut self, id: JobId) {
+        self.jobs.remove(&id);
+        if self.plans.len() > 2 * self.jobs.len() + 64 {
+            self.plans.retain(|_, plan| Rc::strong_count(plan) > 1);
+        }
+    }
+
+    /// The records that [`Scheduler::poll`] or [`Scheduler::settle`] gave for `id` were appended,
+    /// the last of them at `last`: the job waits until that is applied.
+    pub fn proposed(&mut self, id: JobId, last: Index) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.in_flight = Some(last);
+        }
+    }
+
+    /// Whether records for `id` were proposed that are not applied yet: what it owes can't be
+    /// settled before.
+    pub fn is_in_flight(&self, id: JobId) -> bool {
+        self.jobs.get(&id).is_some_and(|job| job.in_flight.is_some())
+    }
+
+    /// A record about `id` was applied at `index`.
+    pub fn applied(&mut self, state: &State, id: JobId, index: Index) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.in_flight.is_some_and(|last| index >= last) {
+            job.in_flight = None;
+        }
+        if job.in_flight.is_none() {
+            self.arm(state, id);
+        }
+    }
+
+    /// Decides jobs that are due, at most [`JOBS_PER_POLL`] of them: for each the records to
+    /// append, in order. Call again while it gives any.
+    pub fn poll(&mut self, state: &State, now: Now) -> Vec<(JobId, Vec<Record>)> {
+        let mut decided = Vec::new();
+        while decided.len() < JOBS_PER_POLL {
+            let Some((_, (id, token))) = self.alarms.pop_due(now.wall.second()) else { break };
+            if self.jobs.get(&id).is_none_or(|job| job.token != token) {
+                continue;
+            }
+            let records = self.settle(state, id, now);
+            if !records.is_empty() {
+                decided.push((id, records));
+            }
+        }
+        decided
+    }
+
+    /// What decides every due time that `id` owes up to now: before its schedule or its state is
+    /// changed, and when its alarm rings. Empty when it owes none, or waits for a record.
+    pub fn settle(&mut self, state: &State, id: JobId, now: Now) -> Vec<Record> {
+        let (Some(job), Some(scheduled)) = (state.job(id), self.jobs.get(&id)) else {
+            return Vec::new();
+        };
+        let Some(plan) = scheduled.plan.clone().filter(|_| scheduled.in_flight.is_none()) else {
+            return Vec::new();
+        };
+        let Ok(spec) = Spec::from_bytes(&job.spec) else { return Vec::new() };
+        let timeline = timeline(&plan, job, scheduled.expires);
+        let owed = owed::owed(&timeline, job, now.wall.second());
+        let records = self.decide(state, job, &spec, &timeline, &owed, now);
+        if records.is_empty() {
+            self.arm(state, id);
+        }
+        records
+    }
+
+    /// When [`Scheduler::poll`] must be called next.
+    pub fn next_alarm(&self) -> Option<Second> {
+        self.alarms.next_deadline()
+    }
+
+    /// The next due time of `job` after now, as previews show it; `None` when it owes none.
+    pub fn next_due(&self, job: &Job, now: Now) -> Option<Second> {
+        if job.facts.disabled {
+            return None;
+        }
+        let scheduled = self.jobs.get(&job.id)?;
+        let plan = scheduled.plan.as_ref()?;
+        timeline(plan, job, scheduled.expires).next_after(job.decided_until.max(now.wall.second()))
+    }
+
+    /// How old a due time of `job` may be and still be caught up, in seconds; `None` when the job
+    /// wants none caught up.
+    pub fn catchup_window(&self, job: &Job, spec: &Spec, due: Second) -> Option<i64> {
+        match (spec.catchup, spec.catchup_window) {
+            (Catchup::Skip, _) => None,
+            (_, Some(window)) => Some(whole_seconds(window)),
+            (Catchup::Latest | Catchup::All, None) => {
+                let plan = self.jobs.get(&job.id)?.plan.as_ref()?;
+                let following = timeline(plan, job, None).next_after(due);
+                let half = following.map_or(WINDOW_MAX, |following| (following - due) / 2);
+                Some(half.clamp(WINDOW_MIN, WINDOW_MAX))
+            }
+        }
+    }
+
+    /// Jobs whose zone is missing on this node, or whose schedule cannot be read: their marks
+    /// wait.
+    pub fn waiting_for_zone(&self) -> usize {
+        self.jobs.values().filter(|job| job.plan.is_none()).count()
+    }
+
+    fn plan(&mut self, job: &Job, zones: &dyn Zones) {
+        let in_flight = self.jobs.get(&job.id).and_then(|scheduled| scheduled.in_flight);
+        let spec = Spec::from_bytes(&job.spec).ok();
+        let expires = spec.as_ref().and_then(|spec| spec.expires_at).map(Wall::second);
+        let plan = spec.and_then(|spec| self.intern(spec, zones));
+        self.jobs.insert(job.id, Scheduled { plan, token: 0, expires, in_flight });
+        self.arm_job(job);
+    }
+
+    fn intern(&mut self, spec: Spec, zones: &dyn Zones) -> Option<Rc<Plan>> {
+        let key = (spec.schedule, spec.timezone);
+        if let Some(plan) = self.plans.get(&key) {
+            return Some(Rc::clone(plan));
+        }
+        let expression = cron::parse(&key.0).ok()?;
+        let zone = zones.zone(expression.zone.as_deref().unwrap_or(&key.1))?;
+        let plan = Rc::new(Plan { schedule: expression.schedule, zone });
+        self.plans.insert(key, Rc::clone(&plan));
+        Some(plan)
+    }
+
+    fn arm(&mut self, state: &State, id: JobId) {
+        if let Some(job) = state.job(id) {
+            self.arm_job(job);
+        }
+    }
+
+    /// Arms the alarm of the first due time that is not decided.
+    fn arm_job(&mut self, job: &Job) {
+        let Some(scheduled) = self.jobs.get_mut(&job.id) else { return };
+        self.next_token += 1;
+        scheduled.token = self.next_token;
+        let Some(plan) = scheduled.plan.clone().filter(|_| !job.facts.disabled) else { return };
+        let timeline = timeline(&plan, job, scheduled.expires);
+        if let Some(due) = timeline.next_after(job.decided_until) {
+            self.alarms.arm(due, (job.id, self.next_token));
+        }
+    }
+
+    fn decide(
+        &self,
+        state: &State,
+        job: &Job,
+        spec: &Spec,
+        timeline: &Timeline<'_>,
+        owed: &owed::Owed,
+        now: Now,
+    ) -> Vec<Record> {
+        let Some(newest) = owed.newest() else { return Vec::new() };
+        let wanted = self.wanted(job, spec, newest, now.wall.second());
+        let mut claimed = owed.last(wanted, timeline);
+        // The rest stay owed, and are decided when these are applied.
+        claimed.truncate(CLAIMS_PER_DECISION);
+        let era = state.clock_era();
+        let mut records = Vec::with_capacity(claimed.len() + 1);
+        if let Some(skipped) = owed.before(claimed.first().copied(), timeline) {
+            records.push(Record::Skip(Skip {
+                job: job.id,
+                clock_era: era,
+                after: job.decided_until,
+                until: skipped.last,
+                first: skipped.first,
+                count: skipped.count,
+                more: skipped.more,
+                reason: SkipReason::WindowPassed,
+            }));
+        }
+        let mut after = claimed.first().copied().unwrap_or(newest);
+        for due in claimed {
+            records.push(self.fire(state, job, spec, due, after));
+            after = due;
+        }
+        records
+    }
+
+    /// The claim of `due`, or the skip that stands for it when no node may run it.
+    fn fire(&self, state: &State, job: &Job, spec: &Spec, due: Second, after: Second) -> Record {
+        let clock_era = state.clock_era();
+        let targets = choose_targets(state, spec, job.id, due.0);
+        if targets.is_empty() {
+            let reason = SkipReason::NoNode;
+            let (until, first) = (due, due);
+            let skip =
+                Skip { job: job.id, clock_era, after, until, first, count: 1, more: false, reason };
+            return Record::Skip(skip);
+        }
+        let live = due >= self.live_since;
+        let trigger = if live { Trigger::Schedule } else { Trigger::Catchup };
+        Record::Claim(Claim {
+            job: job.id,
+            version: job.version,
+            due: Some(due),
+            clock_era,
+            trigger,
+            targets,
+        })
+    }
+
+    /// Which of the owed due times, counted from the newest, are to be claimed.
+    fn wanted(&self, job: &Job, spec: &Spec, newest: Second, now: Second) -> Wanted {
+        let age = now - newest;
+        let fresh = age <= whole_seconds(spec.start_deadline);
+        let in_window = self.catchup_window(job, spec, newest).is_some_and(|window| age <= window);
+        let (count, not_before) = match spec.catchup {
+            Catchup::All => {
+                let window = spec.catchup_window.map(whole_seconds);
+                let not_before = window.map_or(Second(i64::MIN), |window| now.plus(-window));
+                (usize::try_from(spec.catchup_max).unwrap_or(usize::MAX), not_before)
+            }
+            Catchup::Latest if in_window => (1, newest),
+            Catchup::Latest | Catchup::Skip => (0, newest),
+        };
+        Wanted {
+            count,
+            not_before,
+            at_least: usize::from(fresh),
+            all_from: self.live_since.max(now.plus(-DELAY_MAX)),
+        }
+    }
+}
+
+/// Which of the newest due times are claimed: each rule gives a number, the largest holds.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// So many that lie at or after `not_before`.
+    count: usize,
+    not_before: Second,
+    /// So many in any case.
+    at_least: usize,
+    /// All from here on.
+    all_from: Second,
+}
+
+/// One job's due times, within the bounds that the job itself sets.
+struct Timeline<'a> {
+    schedule: &'a Schedule,
+    place: Place<'a>,
+    expires: Option<Second>,
+}
+
+fn timeline<'a>(plan: &'a Plan, job: &'a Job, expires: Option<Second>) -> Timeline<'a> {
+    let place = Place { zone: &plan.zone, name: &job.name, anchor: job.anchor };
+    Timeline { schedule: &plan.schedule, place, expires }
+}
+
+impl Timeline<'_> {
+    fn next_after(&self, after: Second) -> Option<Second> {
+        let due = self.schedule.next_after(after, &self.place)?;
+        self.expires.is_none_or(|expires| due <= expires).then_some(due)
+    }
+}
+
+fn whole_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
