@@ -431,7 +431,6 @@ impl Connection {
     fn complete(&mut self, now: Mono) {
         if self.exchange.keep_alive {
             self.phase = Phase::Head(HeadScanner::new(), None);
-            self.quiet_since = now;
             self.advance(now);
         } else {
             self.phase = Phase::Closing { linger: !self.input.is_empty() };

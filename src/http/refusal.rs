@@ -136,9 +136,7 @@ impl fmt::Display for Refusal {
             Refusal::BareBreak => {
                 f.write_str("a CR or LF stands alone in the framing; a line ends in CR LF")
             }
-            Refusal::BadByte(byte, place) => {
-                write!(f, "byte 0x{byte:02x} is not allowed in {place}")
-            }
+            Refusal::BadByte(byte, place) => write!(f, "byte 0x{byte:02x} may not be in {place}"),
             Refusal::RequestLine => f.write_str(
                 "the first line is malformed; it must be 'METHOD target HTTP/1.1' with single \
                  spaces",

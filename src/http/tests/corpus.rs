@@ -276,6 +276,9 @@ fn ambiguous_chunks() -> Rows {
         (chunked("0\r\n A: b\r\n\r\n"), 400),
         (chunked("0\r\nA: b\n\r\n"), 400),
         (chunked("0\r\n\n"), 400),
+        (chunked("0\r\nA: b\r\n c\r\n\r\n"), 400),
+        (chunked("0\r\nA: \x01\r\n\r\n"), 400),
+        (chunked("1;\x01\r\na\r\n0\r\n\r\n"), 400),
         (chunked("fffffffffffffffff\r\n"), 413),
         (chunked("ffffffffffffffff\r\n"), 413),
     ]
