@@ -348,7 +348,7 @@ mod tests {
             let output: Vec<u8> = (0..rng.below(20)).map(|_| rng.next_u64() as u8).collect();
             let mut maybe = |value: i64| rng.chance(1, 2).then_some(value);
             let view = ExecutionView {
-                finished_at: maybe(i64::MIN).map(Wall),
+                finished_at: maybe([i64::MIN, 61_000][seed as usize % 2]).map(Wall),
                 started_at: Wall(maybe(i64::MAX).unwrap_or(5)),
                 exit_code: maybe(-1).map(|n| n as i32),
                 contact: maybe(1).map(|_| Contact { reachable: true, last_seen: Wall(1) }),
@@ -361,6 +361,9 @@ mod tests {
             view.render(&mut out);
             let object = json::read_object(&out).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
             assert!(object["finished_at"].is_string() && object["started_at"].is_string());
+            let unfinished = view.state.is_open() || view.finished_at == Some(Wall(i64::MIN));
+            let zero = object["finished_at"] == times::ZERO_TIME;
+            assert_eq!(zero, unfinished, "seed {seed}: {view:?}");
         }
     }
 }

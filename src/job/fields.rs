@@ -174,7 +174,7 @@ impl<'a> Fields<'a> {
             Given::Value(object) => object,
         };
         for (name, value) in object {
-            let inner = || format!("{key}.{}", escape_control(&cut(&name)));
+            let inner = || format!("{key}.{}", shown_name(&name));
             if name.is_empty() {
                 return Err(refuse(self.prefix, key, "has an empty key; give it a name"));
             }
@@ -241,6 +241,11 @@ pub(super) fn refuse(prefix: &str, key: &str, why: &str) -> Refusal {
 /// A foreign text in quotes, without control characters, cut after 64 characters.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", escape_control(&cut(text)))
+}
+
+/// A foreign name within a sentence, as [`quoted`] but without the quotes.
+pub(super) fn shown_name(name: &str) -> String {
+    escape_control(&cut(name))
 }
 
 fn cut(text: &str) -> String {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, Given, Take, TextsLimits, quoted, refuse};
+use super::fields::{Fields, Given, Take, TextsLimits, quoted, refuse, shown_name};
 use super::json::kind;
 use super::request::Refusal;
 use super::spec::{self, Catchup, Concurrency, MASK, RunOn, Spec, split_tag};
@@ -205,7 +205,7 @@ fn env_object(fields: &mut Fields<'_>, spec: &Spec, base: &Spec) -> Take<BTreeMa
         Given::Value(object) => object,
     };
     if let Some((name, _)) = object.iter().find(|(_, value)| value.is_object()) {
-        let key = format!("env.{}", crate::text::escape_control(name));
+        let key = format!("env.{}", shown_name(name));
         let why = "reading a value from a file is not available in this version; give a text";
         return Err(refuse("", &key, why));
     }
@@ -227,7 +227,7 @@ fn env_pairs(
         Given::Null => return Ok(Given::Null),
         Given::Value(text) => text,
     };
-    if text == env_text(&base.env) || text == env_text(&base.masked().env) {
+    if text == env_text(&base.env) {
         return Ok(Given::Value(base.env.clone()));
     }
     if matches!(object, Given::Value(env) if text == env_text(env)) {
@@ -257,9 +257,11 @@ fn check_env(
     base: &Spec,
 ) -> Result<BTreeMap<String, String>, Refusal> {
     for (name, value) in &mut env {
-        let key = || format!("{key}.{}", crate::text::escape_control(name));
-        if name.contains('=') {
-            return Err(refuse("", &key(), "the name of a variable must not hold \"=\""));
+        let key = || format!("{key}.{}", shown_name(name));
+        // A name with a comma could not be told apart in the text spelling.
+        if name.contains(['=', ',']) {
+            let why = "the name of a variable must not hold \"=\" or \",\"";
+            return Err(refuse("", &key(), why));
         }
         if value == MASK {
             let Some(old) = base.env.get(name) else {
@@ -281,7 +283,7 @@ fn check_counts(tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
                     quoted(value),
                     spec::TARGETS_MAX
                 );
-                return Err(refuse("tags.", &crate::text::escape_control(key), &why));
+                return Err(refuse("tags.", &shown_name(key), &why));
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Splits a command into words as a POSIX shell would, without expanding anything.
 //!
 //! POSIX.1-2017, Shell Command Language, 2.2 Quoting: `'…'` keeps all, `"…"` keeps all but a
-//! backslash before `$`, a backquote, `"`, `\` and newline, and a backslash elsewhere keeps the next
-//! character. `$ | & ; < > ( ) # * ~` are ordinary here: who wants them sets `shell`.
+//! backslash before `$`, a backquote, `"`, `\` and newline, and elsewhere a backslash keeps the
+//! next character. `$ | & ; < > ( ) # * ~` are ordinary here: who wants them sets `shell`.
 
 use crate::text::Diagnostic;
 

@@ -36,6 +36,10 @@ fn differences(spec: &Spec) -> String {
     Value::Object(shown).to_string()
 }
 
+/// 65 letters, of which a sentence shows 64.
+const LONG_NAME: &str =
+    r#""env":{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx":{}}"#;
+
 #[test]
 fn each_wrong_key_gets_its_sentence() {
     for (key, sentence) in [
@@ -101,7 +105,13 @@ fn each_wrong_key_gets_its_sentence() {
             "run_on: must be \"all\" beside the tag \"role\", whose count 2 says how many nodes \
              run it",
         ),
-        (r#""env":{"A=B":"1"}"#, "env.A=B: the name of a variable must not hold \"=\""),
+        (r#""env":{"A=B":"1"}"#, "env.A=B: the name of a variable must not hold \"=\" or \",\""),
+        (
+            LONG_NAME,
+            "env.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: reading a \
+             value from a file is not available in this version; give a text",
+        ),
+        (r#""env":{"A,B":"1"}"#, "env.A,B: the name of a variable must not hold \"=\" or \",\""),
         (
             r#""env":{"A":"********"}"#,
             "env.A: has the mask for its value, and no older value to keep",
@@ -276,7 +286,10 @@ fn accepted_keys_are_shown_in_one_canonical_way() {
         (r#""timeout":0,"executor_config":{"timeout":"0s"}"#, "{}"),
         (
             r#""timeout":1,"executor_config":{"timeout":"1"}"#,
-            r#"{"executor_config":{"command":"run","shell":"false","timeout":"1s"},"timeout":"1s"}"#,
+            concat!(
+                r#"{"executor_config":{"command":"run","shell":"false","timeout":"1s"},"#,
+                r#""timeout":"1s"}"#,
+            ),
         ),
         (r#""keep":"7""#, r#"{"keep":7}"#),
         (r#""keep":7.0"#, r#"{"keep":7}"#),
@@ -306,7 +319,10 @@ fn accepted_keys_are_shown_in_one_canonical_way() {
         (r#""executor":"","executor_config":{"su":"","payload":null}"#, "{}"),
         (
             r#""executor_config":{"allowed_exitcodes":"0,3","n":5,"f":true,"z":null}"#,
-            r#"{"executor_config":{"allowed_exitcodes":"0,3","command":"run","f":"true","n":"5","shell":"false"}}"#,
+            concat!(
+                r#"{"executor_config":{"allowed_exitcodes":"0,3","command":"run","f":"true","#,
+                r#""n":"5","shell":"false"}}"#,
+            ),
         ),
         (r#""id":"zz","version":9,"success_count":"x","next":5,"warnings":0,"status":{}"#, "{}"),
     ];
