@@ -41,7 +41,7 @@ const LONG_NAME: &str =
     r#""env":{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx":{}}"#;
 
 #[test]
-fn each_wrong_key_gets_its_sentence() {
+fn each_wrong_text_number_and_word_gets_its_sentence() {
     for (key, sentence) in [
         (r#""owner":5"#, "owner: must be a text, not a number"),
         (r#""note":["a"]"#, "note: must be a text, not an array"),
@@ -91,6 +91,14 @@ fn each_wrong_key_gets_its_sentence() {
         (r#""run_on":1025"#, "run_on: must be \"all\", \"any\" or a number 1-1024, not 1025"),
         (r#""run_on":"one""#, "run_on: must be \"all\", \"any\" or a number 1-1024, not \"one\""),
         (r#""run_on":[]"#, "run_on: must be \"all\", \"any\" or a number 1-1024, not an array"),
+    ] {
+        refused(&job(key), sentence);
+    }
+}
+
+#[test]
+fn each_wrong_object_zone_and_time_gets_its_sentence() {
+    for (key, sentence) in [
         (r#""tags":[]"#, "tags: must be an object, not an array"),
         (r#""tags":{"a":5}"#, "tags.a: must be a text, not a number"),
         (r#""tags":{"":"x"}"#, "tags: has an empty key; give it a name"),
