@@ -1,6 +1,6 @@
 //! Fires and their runs, and the records that begin and end them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::jobs::{Job, SKIPS_MAX, Status};
@@ -9,7 +9,7 @@ use super::{Change, State};
 use crate::ident::{Index, JobId, NodeId, RunId};
 use crate::time::{Second, Wall};
 
-/// Most ended runs that one job keeps, whatever it asks for.
+/// Most runs that the ended fires of one job have together, whatever it asks to keep.
 pub(super) const SUMMARIES_MAX: usize = 10_000;
 
 /// One decided fire: a group of runs, one for each target.
@@ -95,9 +95,10 @@ impl State {
         if let Some(due) = claim.due {
             job.decided_until = due;
         }
+        let busy = Busy::of(job);
         let mut runs = Vec::with_capacity(claim.targets.len());
         for &node in &claim.targets {
-            let state = match overlaps(job, node) {
+            let state = match busy.holds(node) {
                 true => RunState::Ended(Ending::decided(End::Skipped, Reason::Overlap, wall)),
                 false => RunState::Open,
             };
@@ -179,10 +180,10 @@ impl State {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct History {
     fires: VecDeque<Fire>,
-    /// How many of them have an open run.
-    open: usize,
-    /// How many runs they have in all.
-    runs: usize,
+    /// Those of them that have an open run, in order.
+    open: VecDeque<Index>,
+    /// How many runs the others have in all.
+    ended_runs: usize,
 }
 
 impl History {
@@ -198,18 +199,12 @@ impl History {
 
     /// Whether any run has not ended.
     pub fn has_open_run(&self) -> bool {
-        self.open > 0
+        !self.open.is_empty()
     }
 
-    /// Its runs without an end, in order of claim.
+    /// Its runs without an end, in order of claim. Fires that are over cost nothing.
     pub fn open_runs(&self) -> impl Iterator<Item = RunId> + '_ {
-        // Open fires are nearly always the newest, so the search for them ends early.
-        self.fires
-            .iter()
-            .rev()
-            .filter(|fire| !fire.is_over())
-            .take(self.open)
-            .flat_map(Fire::open_runs)
+        self.open.iter().filter_map(|&group| self.get(group)).flat_map(Fire::open_runs)
     }
 
     pub(super) fn push(&mut self, fire: Fire) {
@@ -217,8 +212,10 @@ impl History {
             self.fires.back().is_none_or(|last| last.group < fire.group),
             "claims are in order"
         );
-        self.open += usize::from(fire.spec.is_some());
-        self.runs += fire.runs.len();
+        match &fire.spec {
+            Some(_) => self.open.push_back(fire.group),
+            None => self.ended_runs += fire.runs.len(),
+        }
         self.fires.push_back(fire);
     }
 
@@ -237,20 +234,54 @@ impl History {
         }
         // The definition is pinned exactly as long as the fire counts as open.
         if fire.spec.take().is_some() {
-            self.open -= 1;
+            self.ended_runs += fire.runs.len();
+            if let Ok(at) = self.open.binary_search(&group) {
+                self.open.remove(at);
+            }
         }
         Some(fire)
     }
 
     /// Drops the oldest ended fires beyond `keep` fires and [`SUMMARIES_MAX`] runs. A fire with an
-    /// open run stays.
+    /// open run stays, and its runs do not count.
     pub(super) fn trim(&mut self, keep: usize, mut dropped: impl FnMut(RunId)) {
-        while self.fires.len() - self.open > keep || self.runs > SUMMARIES_MAX {
-            let Some(at) = self.fires.iter().position(Fire::is_over) else { return };
-            let Some(fire) = self.fires.remove(at) else { return };
-            self.runs -= fire.runs.len();
+        while self.fires.len() - self.open.len() > keep || self.ended_runs > SUMMARIES_MAX {
+            let Some(fire) = self.fires.remove(self.oldest_ended()) else { return };
+            self.ended_runs -= fire.runs.len();
             fire.runs.iter().for_each(|run| dropped(fire.run_id(run)));
         }
+    }
+
+    /// Checks what must hold between records.
+    ///
+    /// # Panics
+    /// When it doesn't.
+    pub(super) fn check(&self, keep: usize) {
+        assert!(self.fires.iter().is_sorted_by(|a, b| a.group < b.group), "claims are in order");
+        for fire in &self.fires {
+            assert_eq!(fire.is_over(), fire.spec.is_none(), "an open fire pins its definition");
+            let nodes_in_order = fire.runs.is_sorted_by(|a, b| a.node < b.node);
+            assert!(nodes_in_order, "the runs of a fire are in order of node");
+        }
+        let (over, open): (Vec<_>, Vec<_>) = self.fires.iter().partition(|fire| fire.is_over());
+        assert!(open.iter().map(|fire| &fire.group).eq(&self.open));
+        assert_eq!(over.iter().map(|fire| fire.runs.len()).sum::<usize>(), self.ended_runs);
+        assert!(over.len() <= keep && self.ended_runs <= SUMMARIES_MAX, "history is trimmed");
+    }
+
+    /// Where the oldest ended fire stands; beyond the last when there is none.
+    fn oldest_ended(&self) -> usize {
+        // Before it all are open, so that the two lists agree up to there: no walk over the many
+        // open fires that a job may have, but a search for the place where they part.
+        let (mut low, mut high) = (0, self.open.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.fires.get(middle).map(|fire| fire.group) == self.open.get(middle).copied() {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        low
     }
 
     fn position(&self, group: Index) -> Option<usize> {
@@ -258,7 +289,26 @@ impl History {
     }
 }
 
-fn overlaps(job: &Job, node: NodeId) -> bool {
-    let Facts { forbid, per_node, .. } = job.facts;
-    forbid && job.fires.open_runs().any(|run| !per_node || run.node == node)
+/// The nodes on which a run of `job` may not start now.
+enum Busy {
+    All,
+    These(BTreeSet<NodeId>),
+}
+
+impl Busy {
+    fn of(job: &Job) -> Busy {
+        let Facts { forbid, per_node, .. } = job.facts;
+        match (forbid && job.fires.has_open_run(), per_node) {
+            (false, _) => Busy::These(BTreeSet::new()),
+            (true, false) => Busy::All,
+            (true, true) => Busy::These(job.fires.open_runs().map(|run| run.node).collect()),
+        }
+    }
+
+    fn holds(&self, node: NodeId) -> bool {
+        match self {
+            Busy::All => true,
+            Busy::These(nodes) => nodes.contains(&node),
+        }
+    }
 }

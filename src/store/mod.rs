@@ -213,8 +213,7 @@ impl State {
         let mut open = BTreeSet::new();
         for job in self.jobs.values().chain(self.deleted.values()) {
             open.extend(job.fires.open_runs().map(|run| (run, job.id)));
-            let by_hand = job.fires.iter().filter(|fire| !fire.is_over()).count() > 0;
-            assert_eq!(by_hand, job.fires.has_open_run());
+            job.fires.check(usize::from(job.facts.keep));
         }
         let indexed: BTreeSet<_> = self.open_runs().collect();
         assert_eq!(open, indexed, "the index of open runs must agree with the fires");

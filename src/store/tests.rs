@@ -1,6 +1,7 @@
 //! What records do, told as conversations; and random histories, which must come out the same
 //! whether they are applied, applied again, or carried over by a snapshot in their midst.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use super::*;
@@ -460,6 +461,30 @@ fn the_oldest_ended_fires_are_trimmed_and_an_open_one_never() {
             ("tail 2.2", "None"),
         ],
     );
+}
+
+#[test]
+fn a_job_keeps_ten_thousand_ended_runs_whatever_it_asks_for_and_is_running() {
+    let mut world = World::default();
+    world.line("put a keep=65535");
+    let all: Vec<String> = (1..=1_000).map(|number| number.to_string()).collect();
+    let all = all.join(",");
+    let claim = |world: &mut World| world.line(&format!("claim 1 hand on={all}"));
+    let open_runs = 12_000;
+    for _ in 0..open_runs / 1_000 {
+        claim(&mut world);
+    }
+    // While those are open, eleven more fires of a thousand runs each end at once.
+    world.line("put a keep=65535 forbid");
+    let first = world.state.applied().0 + 1;
+    for _ in 0..11 {
+        claim(&mut world);
+    }
+    let job = world.state.job(JobId(1)).unwrap();
+    let ended: Vec<u64> =
+        job.fires.iter().filter(|fire| fire.is_over()).map(|fire| fire.group.0).collect();
+    assert_eq!(ended, (first + 1..first + 11).collect::<Vec<_>>(), "the oldest of them went");
+    assert_eq!(world.state.open_runs().len(), open_runs);
 }
 
 #[test]
@@ -970,4 +995,52 @@ fn a_snapshot_is_the_state_and_history_goes_on_from_it_unchanged() {
 #[test]
 fn an_empty_state_is_carried_over_too() {
     assert!(load(&chunks(&State::new())).unwrap() == State::new());
+}
+
+// ---- speed ----
+
+/// Tells how long `count` claims took, each with the end of a run. Nothing is asserted of a clock
+/// that others share; what counts is that four times as many take four times as long.
+fn clock(title: &str, facts: Facts, open_before: u64, count: u64, oldest_first: bool) {
+    let mut state = State::new();
+    let mut tell = |record| {
+        let index = Index(state.applied().0 + 1);
+        let wall = Second(index.0 as i64).wall();
+        state.apply(Entry { index, epoch: Epoch(1), wall, actor: String::new(), record });
+        index
+    };
+    let name = "a".to_owned();
+    let put = JobPut { name, spec: vec![0; 100], facts, mark: None, anchor: None };
+    tell(Record::JobPut(put));
+    let claim = |number: u32| {
+        let (due, trigger, targets) = (None, Trigger::Manual, vec![node(number)]);
+        Record::Claim(Claim { job: JobId(1), version: 1, due, clock_era: 0, trigger, targets })
+    };
+    let mut open = VecDeque::new();
+    for _ in 0..open_before {
+        open.push_back(tell(claim(1)));
+    }
+    let began = std::time::Instant::now();
+    let number = if facts.per_node { 2 } else { 1 };
+    for _ in 0..count {
+        open.push_back(tell(claim(number)));
+        let ended = if oldest_first { open.pop_front() } else { open.pop_back() };
+        let run = RunId { group: ended.unwrap(), node: node(number), attempt: 1 };
+        tell(Record::Finished(Finished { run, ending: ending(End::Failed, 1), tail: vec![] }));
+    }
+    println!("{title}: {count} claims and ends in {:?}", began.elapsed());
+}
+
+#[test]
+fn claims_and_ends_cost_the_same_however_long_the_history() {
+    let allow = Facts { disabled: false, forbid: false, per_node: false, keep: 10_000 };
+    let each = Facts { forbid: true, per_node: true, ..allow };
+    for count in [25_000, 100_000] {
+        clock("one at a time", allow, 0, count, false);
+    }
+    for count in [5_000, 20_000] {
+        clock("beside one that hangs on another node", each, 1, count, false);
+        clock("beside 2,000 that hang", allow, 2_000, count, false);
+        clock("2,000 at a time, the oldest ends", allow, 2_000, count, true);
+    }
 }
