@@ -7,6 +7,7 @@ use common::{Agent, Client, DEADLINE, alive, leftovers, wait_until};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,6 +34,7 @@ fn dropping_an_agent_kills_everything_it_started() {
     let agent = Agent::builder().stand_in(TREE).launch();
     let (pids, id) = (tree_pids(agent.data_dir()), agent.id());
     assert!(pids.iter().all(|&pid| agent.owns(pid)), "{pids:?}");
+    assert_eq!(agent.pid(), pids[0]);
     assert!(!leftovers(&id).is_empty());
     drop(agent);
     assert_eq!(leftovers(&id), [""; 0]);
@@ -201,6 +203,32 @@ fn raw_bytes_go_out_as_they_are_and_come_back_whole() {
     let (client, server) = serve(&["HTTP/1.1 400 Bad Request\r\n\r\n"]);
     assert_eq!(client.raw(b"GET /half"), b"HTTP/1.1 400 Bad Request\r\n\r\n");
     assert_eq!(server.join().expect("half a request came"), ["GET /half"]);
+}
+
+#[test]
+fn a_connection_over_a_unix_socket_takes_several_requests() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("api.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut asked = String::new();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1HTTP/1.1 20")
+            .expect("sent");
+        stream.write_all(b"1 Created\r\nX-Y: z\r\nContent-Length: 1\r\n\r\n2rest").expect("sent");
+        stream.read_to_string(&mut asked).expect("the requests end");
+        asked
+    });
+    let mut connection = Client::Unix(path).connect().expect("it listens");
+    connection.send(b"one,").expect("it reads");
+    connection.send(b"two").expect("it reads");
+    assert_eq!(connection.reply("GET").expect("a reply").text(), "1");
+    let second = connection.reply("GET").expect("a reply").expect(201);
+    assert_eq!((second.text().as_str(), second.header("x-y")), ("2", Some("z")));
+    connection.finish().expect("it is open");
+    assert_eq!(server.join().expect("it ends"), "one,two");
+    assert_eq!(connection.rest().expect("it closed"), b"rest");
 }
 
 /// Answers one connection with each of `replies` in turn; the thread returns what was asked.

@@ -27,7 +27,7 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts `command` below a keeper, both in a session of their own.
+    /// Starts `command` below a keeper, each of the two in a session of its own.
     pub(crate) fn start(mut command: Command) -> io::Result<Keeper> {
         let (keeper_life, life_line) = io::pipe()?;
         let (mut reports, keeper_reports) = io::pipe()?;
@@ -102,7 +102,10 @@ fn split(life: RawFd, reports: RawFd) -> io::Result<()> {
     check(unsafe { libc::setsid() })?;
     // SAFETY: both sides go on with system calls only, until exec or _exit.
     match check(unsafe { libc::fork() })? {
-        0 => Ok(()),
+        // A session of its own, as under an init system: what the program does to its process
+        // group does not reach the keeper.
+        // SAFETY: setsid has no argument.
+        0 => check(unsafe { libc::setsid() }).map(drop),
         program => keep(program, life, reports),
     }
 }
