@@ -131,6 +131,13 @@ pub fn signal_group(leader: Pid, signal: Deadly) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Whether the group numbered `leader` has a member, be it one that has ended and was not waited
+/// for. Cheap, unlike [`group_outlives`].
+pub fn group_exists(leader: Pid) -> bool {
+    // SAFETY: takes numbers only; signal 0 is sent to nobody.
+    unsafe { libc::kill(-leader.raw(), 0) == 0 }
+}
+
 /// What /proc tells of `pid`; `None` when there is no such process.
 ///
 /// # Errors

@@ -187,8 +187,8 @@ mod tests {
             let pipe = SignalPipe::new().unwrap();
             assert_eq!(pipe.next().unwrap(), None);
             for signal in Signal::ALL {
-                // SAFETY: sends a signal that is blocked to this very process.
-                unsafe { libc::kill(libc::getpid(), signal.number()) };
+                // SAFETY: sends a signal that is blocked to this very thread.
+                unsafe { libc::raise(signal.number()) };
                 assert_eq!(pipe.next().unwrap(), Some(signal));
             }
             assert_eq!(pipe.next().unwrap(), None);
@@ -201,8 +201,8 @@ mod tests {
         let code = in_fork(|| {
             let pipe = SignalPipe::new().unwrap();
             let blocked = block_all().unwrap();
-            // SAFETY: sends a signal that is blocked to this very process.
-            unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) };
+            // SAFETY: sends a signal that is blocked to this very thread.
+            unsafe { libc::raise(libc::SIGUSR2) };
             drop(pipe);
             drop(blocked);
             // Not reached: the default action of SIGUSR2 has ended the process.
