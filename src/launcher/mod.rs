@@ -1,9 +1,9 @@
 //! The side that owns processes: `bellwether launcher`.
 //!
 //! It starts what its agent orders, reads what comes out, enforces timeouts, and keeps each end
-//! until the agent says that it is on disk. It decides nothing, writes nothing durable, and outlives
-//! its agent: jobs go on, and the next agent hears of all of them. The order of a start is vixie
-//! cron's `do_command`; the table of states is s6-supervise's idea.
+//! until the agent says that it is on disk. It decides nothing, writes nothing durable, and
+//! outlives its agent: jobs go on, and the next agent hears of all of them. The order of a start is
+//! vixie cron's `do_command`; the table of states is s6-supervise's idea.
 //!
 //! [`run`] is the process; [`start`] and [`connect`] are for the agent, with [`protocol`] between.
 
