@@ -1,0 +1,205 @@
+//! How a journal makes a snapshot of itself, or takes on one that the leader sends.
+//!
+//! Both are written in steps beside the snapshot there is, with groups appended in between, and
+//! come into force at once: by a rename and a sync of the folder. Only then does what they make
+//! needless go: older segments, kept pieces of torn groups, and, for a leader's snapshot that
+//! no record here matches, the whole log.
+
+use super::error::{OpenError, WriteError};
+use super::frame::Seam;
+use super::recovery::{remove_kept_pieces, remove_log};
+use super::segment::Segment;
+use super::snapshot::{
+    Origin, SNAPSHOT_BESIDE, SNAPSHOT_FILE, Setback, SnapshotMeta, SnapshotReader, SnapshotWriter,
+};
+use super::storage::{Storage, remove_if_there};
+use super::{Journal, Progress};
+use crate::ident::Index;
+
+/// A snapshot that is being written, and the journal's bytes when it was begun.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) writer: SnapshotWriter,
+    bytes_before: u64,
+}
+
+impl Journal {
+    /// Begins a snapshot of the state at `index`, which must be in the journal; drops one that
+    /// was begun before. `count` is kept with it.
+    ///
+    /// # Errors
+    /// A [`WriteError`]; [`WriteError::NotNewer`] when `index` is not above the snapshot's, or is
+    /// not in the journal.
+    pub fn snapshot_begin(
+        &mut self,
+        storage: &mut dyn Storage,
+        index: Index,
+        count: u64,
+    ) -> Result<(), WriteError> {
+        self.poison.check()?;
+        let seam = match self.seam_at(storage, index) {
+            Ok(seam) => seam.ok_or(WriteError::NotNewer)?,
+            Err(error) => return Err(self.setback(storage, error.into())),
+        };
+        self.begin(storage, SnapshotMeta { seam, count, origin: Origin::Own })
+    }
+
+    /// Begins a snapshot that the leader sends, which stands for all up to `seam`.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot_begin`].
+    pub fn snapshot_begin_from_peer(
+        &mut self,
+        storage: &mut dyn Storage,
+        seam: Seam,
+        count: u64,
+    ) -> Result<(), WriteError> {
+        self.begin(storage, SnapshotMeta { seam, count, origin: Origin::Peer })
+    }
+
+    /// Writes the next chunk of the snapshot that was begun. It is durable only at the end.
+    ///
+    /// # Errors
+    /// A [`WriteError`]; the snapshot is then given up, and [`WriteError::NoSpace`] leaves the
+    /// journal usable.
+    ///
+    /// # Panics
+    /// When none was begun, its end has been begun, or the chunk is empty or longer than
+    /// [`CHUNK_MAX_BYTES`].
+    pub fn snapshot_chunk(
+        &mut self,
+        storage: &mut dyn Storage,
+        bytes: &[u8],
+    ) -> Result<(), WriteError> {
+        self.poison.check()?;
+        let pending = self.pending.as_mut();
+        assert!(pending.is_some(), "a chunk without a snapshot");
+        let written = pending.map_or(Ok(()), |pending| pending.writer.chunk(storage, bytes));
+        written.map_err(|error| self.setback(storage, Setback::Disk(error)))
+    }
+
+    /// Goes on with the end of the snapshot: it is synced, read back in steps, put in place of
+    /// the last one, and the segments that it makes needless are removed. Groups may be appended
+    /// between the steps.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot_chunk`]; [`WriteError::Damaged`] when it reads back differently.
+    ///
+    /// # Panics
+    /// When no snapshot was begun.
+    pub fn snapshot_finish_step(
+        &mut self,
+        storage: &mut dyn Storage,
+    ) -> Result<Progress, WriteError> {
+        self.poison.check()?;
+        assert!(self.pending.is_some(), "an end without a snapshot");
+        let Some(pending) = &mut self.pending else { return Ok(Progress::Done) };
+        match pending.writer.finish_step(storage) {
+            Ok(false) => return Ok(Progress::More),
+            Ok(true) => {}
+            Err(error) => return Err(self.setback(storage, error.into())),
+        }
+        let Some(pending) = self.pending.take() else { return Ok(Progress::Done) };
+        self.install(storage, &pending)?;
+        Ok(Progress::Done)
+    }
+
+    /// Gives up the snapshot that was begun, if any.
+    ///
+    /// # Errors
+    /// A [`WriteError`].
+    pub fn snapshot_abort(&mut self, storage: &mut dyn Storage) -> Result<(), WriteError> {
+        self.poison.check()?;
+        if self.pending.take().is_some() {
+            let removed = remove_if_there(storage, SNAPSHOT_BESIDE);
+            removed.map_err(|error| self.poison.fail(error))?;
+        }
+        Ok(())
+    }
+
+    /// A reader of the snapshot's chunks; `None` without one.
+    ///
+    /// # Errors
+    /// An [`OpenError`].
+    pub fn snapshot_reader(
+        &self,
+        storage: &dyn Storage,
+    ) -> Result<Option<SnapshotReader>, OpenError> {
+        let open = |_| SnapshotReader::open(storage, SNAPSHOT_FILE, self.settings.owner);
+        self.snapshot.map(open).transpose()
+    }
+
+    fn begin(&mut self, storage: &mut dyn Storage, meta: SnapshotMeta) -> Result<(), WriteError> {
+        self.poison.check()?;
+        if self.snapshot().is_some_and(|old| old.seam.index >= meta.seam.index)
+            || meta.seam.index == Index(0)
+        {
+            return Err(WriteError::NotNewer);
+        }
+        self.pending = None;
+        let begun = SnapshotWriter::begin(storage, self.settings.owner, meta);
+        let writer = begun.map_err(|error| self.setback(storage, Setback::Disk(error)))?;
+        self.pending = Some(Pending { writer, bytes_before: self.bytes_since_snapshot });
+        Ok(())
+    }
+
+    /// Gives up the snapshot, and says what became of the journal.
+    fn setback(&mut self, storage: &mut dyn Storage, setback: Setback) -> WriteError {
+        self.pending = None;
+        match setback {
+            Setback::Disk(error) => self.undo(storage, SNAPSHOT_BESIDE, error),
+            Setback::Bytes(damage) => match remove_if_there(storage, SNAPSHOT_BESIDE) {
+                Ok(()) => WriteError::Damaged(damage),
+                Err(error) => self.poison.fail(error),
+            },
+        }
+    }
+
+    /// Puts the verified snapshot in force, then removes what it makes needless.
+    fn install(&mut self, storage: &mut dyn Storage, pending: &Pending) -> Result<(), WriteError> {
+        let meta = pending.writer.meta();
+        let matching = match self.seam_at(storage, meta.seam.index) {
+            Ok(seam) => seam == Some(meta.seam),
+            Err(error) => return Err(self.setback(storage, error.into())),
+        };
+        assert!(matching || meta.origin == Origin::Peer, "an own snapshot is of this journal");
+        let mut put = || {
+            storage.rename(SNAPSHOT_BESIDE, SNAPSHOT_FILE)?;
+            storage.sync_dir_of(SNAPSHOT_FILE)?;
+            if !matching {
+                let firsts: Vec<Index> = self.segments.iter().map(|s| s.first).collect();
+                remove_log(storage, &firsts)?;
+                let segment = Segment::new(meta.seam);
+                segment.create(storage, self.settings.owner)?;
+                self.segments = vec![segment];
+            }
+            remove_kept_pieces(storage, meta.seam.index)
+        };
+        put().map_err(|error| self.poison.fail(error))?;
+        if !matching {
+            self.end_at(meta.seam);
+            self.epochs.clear();
+            self.bytes_since_snapshot = 0;
+        }
+        self.snapshot = Some((meta, pending.writer.length()));
+        self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_sub(pending.bytes_before);
+        self.drop_needless(storage)
+    }
+
+    /// Removes the segments that lie wholly within the snapshot, but never the last.
+    fn drop_needless(&mut self, storage: &mut dyn Storage) -> Result<(), WriteError> {
+        let next = self.snapshot().map_or(Index(0), |meta| meta.seam.next());
+        while let [oldest, second, ..] = self.segments.as_slice() {
+            if second.first > next {
+                break;
+            }
+            let removed = remove_if_there(storage, &oldest.file);
+            removed.map_err(|error| self.poison.fail(error))?;
+            self.segments.remove(0);
+        }
+        let first = self.first_index();
+        let older = self.epochs.partition_point(|&(_, start)| start <= first);
+        self.epochs.drain(..older.saturating_sub(1));
+        Ok(())
+    }
+}
