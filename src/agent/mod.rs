@@ -1,1 +1,51 @@
-//! To be written in a following step.
+//! The agent: one loop that owns the node and gives it the world.
+
+mod zones;
+
+pub use zones::{FileZones, ZONE_DIR, system_zone};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::api::Role;
+use crate::node::Level;
+
+/// How an agent behaves. Made and checked by the command line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Where everything is kept; made if it isn't there.
+    pub data_dir: PathBuf,
+    /// Where the API listens, beside the Unix socket `api.sock` in the data directory.
+    pub http_addrs: Vec<SocketAddr>,
+    /// Further names of this node in `Host`, lower case.
+    pub http_hosts: Vec<String>,
+    /// What anyone may do who reaches a TCP address; `None` asks for root or the agent's own user.
+    pub anonymous: Option<Role>,
+    /// The node's name.
+    pub node_name: String,
+    /// Its tags, in order of key.
+    pub tags: Vec<(String, String)>,
+    /// The zone of a job that names none; the system's when `None`.
+    pub timezone: Option<String>,
+    /// The least of what is logged.
+    pub log_level: Level,
+    /// Whether log lines are JSON objects.
+    pub log_json: bool,
+    /// Most runs with a process at once.
+    pub running_max: usize,
+    /// Most connections to the API.
+    pub connections_max: usize,
+    /// Bytes of journal after which a snapshot is due, if the last one isn't larger.
+    pub snapshot_bytes: u64,
+    /// How long a stop may take before it is cut short.
+    pub leave_timeout: Duration,
+    /// Lines to warn of at the start, from reading the settings.
+    pub warnings: Vec<String>,
+}
+
+/// Runs an agent until it is told to stop.
+pub fn run(_settings: &Settings) -> ExitCode {
+    ExitCode::FAILURE
+}

@@ -1,1 +1,1 @@
-//! To be written in a following step.
+//! The command line: one file per verb.

@@ -12,7 +12,6 @@ use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Instance, RunId};
 use crate::run::order::{
     Entry, Exit, LauncherCommand, LauncherEvent, Process, Program, SpawnOrder, StartFailure,
-    decode_run, encode_run,
 };
 use crate::time::Wall;
 
@@ -130,11 +129,11 @@ pub fn encode_command(command: &LauncherCommand, out: &mut Vec<u8>) -> Result<()
             SPAWN
         }
         LauncherCommand::Kill(run) => {
-            encode_run(*run, &mut payload);
+            run.encode(&mut payload);
             KILL
         }
         LauncherCommand::Ack(run) => {
-            encode_run(*run, &mut payload);
+            run.encode(&mut payload);
             ACK
         }
     };
@@ -163,7 +162,7 @@ pub fn encode_answer(answer: &Answer, out: &mut Vec<u8>) {
             RUN
         }
         Answer::Refused(run) => {
-            encode_run(*run, &mut payload);
+            run.encode(&mut payload);
             REFUSED
         }
         Answer::Mismatch { agent, launcher } => {
@@ -258,10 +257,10 @@ impl RequestReader {
                 decode_order(input).map(LauncherCommand::Spawn).map(Request::Command)
             }),
             KILL => whole(kind, payload, |input| {
-                decode_run(input).map(LauncherCommand::Kill).map(Request::Command)
+                RunId::decode(input).map(LauncherCommand::Kill).map(Request::Command)
             }),
             ACK => whole(kind, payload, |input| {
-                decode_run(input).map(LauncherCommand::Ack).map(Request::Command)
+                RunId::decode(input).map(LauncherCommand::Ack).map(Request::Command)
             }),
             other => Err(ProtocolError::Kind(other)),
         };
@@ -359,7 +358,7 @@ fn decode_answer(kind: u8, payload: &[u8]) -> Result<Answer, ProtocolError> {
         RUN => whole(kind, payload, |input| {
             decode_entry(input).map(|(run, entry)| Answer::Run(run, entry))
         }),
-        REFUSED => whole(kind, payload, |input| decode_run(input).map(Answer::Refused)),
+        REFUSED => whole(kind, payload, |input| RunId::decode(input).map(Answer::Refused)),
         MISMATCH => whole(kind, payload, |input| {
             Ok(Answer::Mismatch { agent: input.u32()?, launcher: input.u32()? })
         }),
@@ -386,7 +385,7 @@ fn whole<T>(
 }
 
 fn encode_order(order: &SpawnOrder, out: &mut Encoder) {
-    encode_run(order.run, out);
+    order.run.encode(out);
     out.u64(order.instance.0);
     match &order.program {
         Program::Words(words) => {
@@ -410,7 +409,7 @@ fn encode_order(order: &SpawnOrder, out: &mut Encoder) {
 fn decode_order(input: &mut Decoder<'_>) -> Result<SpawnOrder, DecodeError> {
     let text = |input: &mut Decoder<'_>| input.str().map(String::from);
     Ok(SpawnOrder {
-        run: decode_run(input)?,
+        run: RunId::decode(input)?,
         instance: Instance(input.u64()?),
         program: match input.u8()? {
             0 => Program::Words(input.list(text)?),
@@ -426,7 +425,7 @@ fn decode_order(input: &mut Decoder<'_>) -> Result<SpawnOrder, DecodeError> {
 }
 
 fn encode_entry(run: RunId, entry: &Entry, out: &mut Encoder) {
-    encode_run(run, out);
+    run.encode(out);
     match entry {
         Entry::Running(process, started) => {
             out.u8(0);
@@ -439,7 +438,7 @@ fn encode_entry(run: RunId, entry: &Entry, out: &mut Encoder) {
 }
 
 fn decode_entry(input: &mut Decoder<'_>) -> Result<(RunId, Entry), DecodeError> {
-    let run = decode_run(input)?;
+    let run = RunId::decode(input)?;
     let entry = match input.u8()? {
         0 => Entry::Running(Process::decode(input)?, Wall(input.i64()?)),
         1 => Entry::Ended(Exit::decode(input)?),

@@ -106,8 +106,8 @@ impl Node {
         if let Some(job) = change.settle {
             self.settle(job);
         }
-        let mut actor = change.actor;
-        actor.truncate(actor.floor_char_boundary(ACTOR_MAX_BYTES));
+        let fits = |&(at, c): &(usize, char)| at + c.len_utf8() <= ACTOR_MAX_BYTES;
+        let actor: String = change.actor.char_indices().take_while(fits).map(|(_, c)| c).collect();
         let index = self.append(change.record, &actor);
         self.requests.locked.insert(change.name.clone());
         let pending = Pending { request: id, name: change.name, actor, then: change.then };
