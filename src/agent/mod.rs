@@ -1,5 +1,17 @@
 //! The agent: one loop that owns the node and gives it the world.
+//!
+//! Sockets, timers, signals, the launcher and the disk thread become inputs of the node; its
+//! effects are carried out here. Makes no decision about cluster, schedule or runs, and never
+//! waits for a disk.
 
+mod boot;
+mod conns;
+mod disk;
+mod link;
+mod log;
+mod looped;
+mod storage;
+mod watch;
 mod zones;
 
 pub use zones::{FileZones, ZONE_DIR, system_zone};
@@ -45,7 +57,18 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// Runs an agent until it is told to stop.
-pub fn run(_settings: &Settings) -> ExitCode {
-    ExitCode::FAILURE
+/// Runs an agent until it is told to stop. Why it could not start, or had to end, is said on
+/// standard error. To be called by a process that has one thread.
+pub fn run(settings: &Settings) -> ExitCode {
+    let mut log = log::Log::new(settings.log_level, settings.log_json);
+    for warning in &settings.warnings {
+        log.say(Level::Warn, "setting", vec![("warning", warning.clone())]);
+    }
+    match looped::Agent::start(settings, log) {
+        Ok(mut agent) => agent.run(),
+        Err((mut log, why)) => {
+            log.say(Level::Error, "cannot start", vec![("why", why)]);
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -219,6 +219,11 @@ impl Node {
         &self.state
     }
 
+    /// Whether this node is established as leader.
+    pub fn leads(&self) -> bool {
+        self.established.is_some()
+    }
+
     fn view<'a>(&'a self, not_ready: &'a [&'static str]) -> View<'a> {
         View {
             state: &self.state,

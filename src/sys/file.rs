@@ -283,6 +283,17 @@ pub fn wait_readable(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
         .map(|count| count > 0)
 }
 
+/// Whether a write of at most `PIPE_BUF` (4,096) bytes would not wait now.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn is_writable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the kernel reads and writes one pollfd.
+    let found = errno::retry(|| errno::check(unsafe { libc::poll(&raw mut poll, 1, 0) }))?;
+    Ok(found > 0 && poll.revents & libc::POLLOUT != 0)
+}
+
 /// `name` as one component of a path.
 fn component(name: &str) -> io::Result<CString> {
     if name.is_empty() || name == "." || name == ".." || name.contains('/') {

@@ -1,0 +1,272 @@
+//! From a data directory to a node: the lock, the identity, both logs; or a new directory's
+//! genesis.
+//!
+//! Genesis is announced by a file before it begins and ended by its removal, so that one which was
+//! cut short is begun anew, and a directory that has lost a file is never taken for an empty one.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::storage::FileStorage;
+use crate::cluster::Promise;
+use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, StoreId};
+use crate::journal::storage::Storage;
+use crate::journal::{
+    Hard, HardFile, Item, Journal, OpenError, Owner, Record, RunsLog, Settings, WriteError,
+};
+use crate::node::{Found, Identity};
+use crate::run::runs_log::RunsRecord;
+use crate::store::{self, Entry, SnapshotLoader, State};
+use crate::sys::file::{self, Access, Dir};
+use crate::sys::{clock, random};
+
+/// The file whose lock says that an agent uses the directory.
+const LOCK: &str = "agent.lock";
+/// There while a genesis is under way.
+const GENESIS: &str = "genesis";
+/// Length at which a segment of the journal is ended.
+const SEGMENT_BYTES: u64 = crate::journal::SEGMENT_BYTES_DEFAULT;
+
+/// Why a data directory cannot be used.
+#[derive(Debug)]
+pub(super) enum BootError {
+    /// It can't be made, opened, locked or written.
+    Directory(&'static str, io::Error),
+    /// Another agent uses it.
+    InUse,
+    /// A file of it cannot be used.
+    Open(OpenError),
+    /// A first write failed.
+    Write(WriteError),
+    /// A record that passed its checksums is none of ours.
+    Record(Index, String),
+    /// The identity is gone, and something is left that needs it.
+    NoIdentity,
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootError::Directory(what, error) => write!(f, "cannot {what} it: {error}"),
+            BootError::InUse => f.write_str("another agent is using it"),
+            BootError::Open(error) => error.fmt(f),
+            BootError::Write(error) => error.fmt(f),
+            BootError::Record(index, why) => {
+                write!(f, "the record at index {index} {why}; was it written by a later version?")
+            }
+            BootError::NoIdentity => f.write_str(
+                "the file \"hard\" is missing beside a journal; restore it from a backup of the \
+                 whole directory, or start with an empty one",
+            ),
+        }
+    }
+}
+
+impl From<OpenError> for BootError {
+    fn from(error: OpenError) -> Self {
+        BootError::Open(error)
+    }
+}
+
+/// An open data directory, whose lock is held as long as this lives.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// For the sockets.
+    pub(super) dir: Dir,
+    pub(super) lock: File,
+    /// For the disk thread.
+    pub(super) files: Files,
+    /// For the node.
+    pub(super) found: Found,
+    /// What should be known of the start, as lines for the log.
+    pub(super) remarks: Vec<String>,
+    /// The same as codes for `/ready`.
+    pub(super) warnings: Vec<&'static str>,
+}
+
+/// What the disk thread writes.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) storage: FileStorage,
+    pub(super) hard: Hard,
+    pub(super) hard_file: HardFile,
+    pub(super) journal: Journal,
+    pub(super) runs: RunsLog,
+}
+
+/// Opens the data directory at `path`; makes it when it isn't there.
+pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
+    let failed = |what| move |error| BootError::Directory(what, error);
+    let dir = Dir::create(path).map_err(failed("open"))?;
+    let lock = dir.file(LOCK, Access::Create).map_err(failed("write to"))?;
+    if !file::lock_exclusive(&lock).map_err(failed("lock"))? {
+        return Err(BootError::InUse);
+    }
+    let top = dir.try_clone().map_err(failed("open"))?;
+    let mut storage = FileStorage::open(top).map_err(failed("write to"))?;
+    let (hard, hard_file, hard_bad) = identity(&dir, &mut storage)?;
+    let owner = Owner { cluster: hard.cluster, store: hard.store };
+    let settings = Settings { owner, segment_bytes: SEGMENT_BYTES };
+    let mut reading = Reading::default();
+    let (journal, report) =
+        Journal::open(&mut storage, settings, &mut |item| reading.take(item))?;
+    let (state, records) = reading.finish()?;
+    let (runs_log, runs, runs_torn) = open_runs(&mut storage, hard.store)?;
+    let mut remarks = Vec::new();
+    for torn in report.torn.iter().chain(&runs_torn) {
+        let (bytes, place, kept) = (torn.bytes, &torn.file, &torn.kept_as);
+        remarks.push(format!(
+            "the last group of {place}, {bytes} bytes, was cut short by a crash and never \
+             acknowledged; it is kept as {kept}"
+        ));
+    }
+    let mut warnings = Vec::new();
+    if !report.kept.is_empty() {
+        warnings.push("torn_tail");
+    }
+    if hard_bad {
+        remarks.push("one of the two copies of the identity was unreadable and is renewed".into());
+    }
+    let identity = Identity {
+        node: hard.node,
+        store: hard.store,
+        boot: hard.boot,
+        promise: Promise { epoch: hard.promised_epoch, to: hard.promised_to },
+    };
+    let found = Found { identity, state, records, runs };
+    let files = Files { storage, hard, hard_file, journal, runs: runs_log };
+    Ok(Opened { dir, lock, files, found, remarks, warnings })
+}
+
+/// The identity in the directory, with this start counted; a new one for a new directory.
+fn identity(
+    dir: &Dir,
+    storage: &mut FileStorage,
+) -> Result<(Hard, HardFile, bool), BootError> {
+    let failed = |error| BootError::Directory("write to", error);
+    let unfinished = dir.metadata(GENESIS).map_err(failed)?.is_some();
+    if let Some(loaded) = HardFile::load(storage)?.filter(|_| !unfinished) {
+        let mut hard = loaded.hard;
+        let unix_time = u64::try_from(clock::now().wall.second().0).unwrap_or(0);
+        hard.boot = Boot(unix_time.max(hard.boot.0 + 1));
+        let mut file = loaded.file;
+        file.store(storage, &hard).map_err(BootError::Write)?;
+        return Ok((hard, file, loaded.other_copy_bad));
+    }
+    let ours = |name: &String| name.starts_with("journal/") || name == "snapshot" || name == "runs";
+    let left: Vec<String> =
+        storage.list().map_err(OpenError::from)?.into_iter().filter(ours).collect();
+    if !unfinished && !left.is_empty() {
+        return Err(BootError::NoIdentity);
+    }
+    dir.file(GENESIS, Access::Create).and_then(|file| file.sync_all()).map_err(failed)?;
+    dir.sync().map_err(failed)?;
+    for name in left.iter().map(String::as_str).chain(["hard"]) {
+        match storage.remove(name) {
+            Ok(()) | Err(crate::journal::StorageError::NotFound) => {}
+            Err(error) => return Err(OpenError::from(error).into()),
+        }
+    }
+    let made = genesis(storage)?;
+    dir.unlink(GENESIS).map_err(failed)?;
+    dir.sync().map_err(failed)?;
+    Ok((made.0, made.1, false))
+}
+
+/// A cluster of this node: a journal whose first record names it, empty runs log, identity.
+fn genesis(storage: &mut FileStorage) -> Result<(Hard, HardFile), BootError> {
+    let failed = |error| BootError::Directory("draw random numbers for", error);
+    let mut node = None;
+    while node.is_none() {
+        node = NodeId::new(random::u32().map_err(failed)?);
+    }
+    let Some(node) = node else { return Err(BootError::NoIdentity) };
+    let now = clock::now().wall;
+    let hard = Hard {
+        cluster: ClusterId(random::u64().map_err(failed)?.max(1)),
+        store: StoreId(random::u64().map_err(failed)?),
+        node,
+        boot: Boot(u64::try_from(now.second().0).unwrap_or(0).max(1)),
+        promised_epoch: Epoch(0),
+        promised_to: None,
+    };
+    let owner = Owner { cluster: hard.cluster, store: hard.store };
+    let settings = Settings { owner, segment_bytes: SEGMENT_BYTES };
+    let mut journal = Journal::create(storage, settings)?;
+    let config = store::Record::Config { cluster: hard.cluster, voters: vec![node] };
+    let first = Record {
+        index: Index(1),
+        epoch: Epoch(0),
+        kind: config.kind(),
+        schema: store::SCHEMA,
+        payload: &config.encode(now, "genesis"),
+    };
+    journal.append_group(storage, &[first]).map_err(BootError::Write)?;
+    RunsLog::create(storage, hard.store)?;
+    let file = HardFile::create(storage, &hard)?;
+    Ok((hard, file))
+}
+
+type OpenRuns = (RunsLog, Vec<RunsRecord>, Option<crate::journal::Torn>);
+
+fn open_runs(storage: &mut FileStorage, store: StoreId) -> Result<OpenRuns, BootError> {
+    let mut records = Vec::new();
+    let mut wrong = None;
+    let (log, torn) = RunsLog::open(storage, store, &mut |raw| {
+        match RunsRecord::decode(raw.kind, raw.schema, raw.payload) {
+            Ok(record) => records.push(record),
+            Err(error) => wrong = Some(format!("of the runs log {error}")),
+        }
+    })?;
+    match wrong {
+        Some(why) => Err(BootError::Record(Index(records.len() as u64 + 1), why)),
+        None => Ok((log, records, torn)),
+    }
+}
+
+/// Puts together what [`Journal::open`] hands on.
+#[derive(Default)]
+struct Reading {
+    loader: Option<SnapshotLoader>,
+    records: Vec<Entry>,
+    wrong: Option<BootError>,
+}
+
+impl Reading {
+    fn take(&mut self, item: Item<'_>) {
+        match item {
+            Item::Snapshot(_) => self.loader = Some(SnapshotLoader::new()),
+            Item::SnapshotChunk(bytes) => {
+                let taken = self.loader.as_mut().map(|loader| loader.chunk(bytes));
+                if let Some(Err(error)) = taken {
+                    self.fail(BootError::Record(Index(0), error.to_string()));
+                }
+            }
+            Item::Record(raw) => {
+                match Entry::decode(raw.index, raw.epoch, raw.kind, raw.schema, raw.payload) {
+                    Ok(entry) => self.records.push(entry),
+                    Err(error) => self.fail(BootError::Record(raw.index, error.to_string())),
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, error: BootError) {
+        self.wrong.get_or_insert(error);
+    }
+
+    fn finish(self) -> Result<(State, Vec<Entry>), BootError> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        let state = match self.loader {
+            None => State::new(),
+            Some(loader) => loader
+                .finish()
+                .map_err(|error| BootError::Record(Index(0), error.to_string()))?,
+        };
+        Ok((state, self.records))
+    }
+}

@@ -1,0 +1,316 @@
+//! The disk thread: the only one that waits for fsync.
+//!
+//! Takes what the node wants on disk from a queue, in order. All batches that are queued share one
+//! write and one fdatasync of each log; what arrives meanwhile is the next group. There is no
+//! timer. A snapshot is written in steps between groups. After an error it does nothing more: the
+//! process is to end, and a restart finds out what is durable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use mio::Waker;
+
+use super::boot::Files;
+use crate::ident::Index;
+use crate::journal::{GROUP_MAX_BYTES, Progress, Record, WriteError};
+use crate::node::{Batch, Durable};
+use crate::run::runs_log::{self, RunsRecord};
+use crate::store::SCHEMA;
+
+/// Most pieces of work that wait for the disk. The node's own limits keep it far below; a sender
+/// that met a full queue would block the loop until the disk has caught up.
+const QUEUE_MAX: usize = 65_536;
+/// Bytes of snapshot chunks that are written between two groups.
+const SNAPSHOT_STEP_BYTES: usize = 1024 * 1024;
+/// What a record takes in a file beside its payload, generously.
+const FRAME_BYTES: usize = 128;
+
+/// Something for the disk.
+#[derive(Debug)]
+pub(super) enum Work {
+    Commit(Batch),
+    Snapshot(Index, Vec<Vec<u8>>),
+    CompactRuns(Vec<RunsRecord>),
+}
+
+/// What has become of it.
+#[derive(Debug)]
+pub(super) enum Done {
+    Durable(Durable),
+    /// The snapshot is in force; or was given up, and why.
+    Snapshot(Option<String>),
+    /// The disk failed; nothing more will become durable.
+    Failed(String),
+}
+
+/// The loop's side of the disk thread.
+#[derive(Debug)]
+pub(super) struct Disk {
+    work: Option<Sender<Work>>,
+    done: Receiver<Done>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Disk {
+    /// Starts the thread over `files`. It wakes the loop by `waker` for each group.
+    pub(super) fn start(files: Files, waker: Arc<Waker>) -> std::io::Result<Disk> {
+        let (work, work_in) = crossbeam_channel::bounded(QUEUE_MAX);
+        let (done_out, done) = crossbeam_channel::unbounded();
+        let mut thread = Thread { files, done: done_out, waker, snapshot: None };
+        let builder = std::thread::Builder::new().name("disk".into()).stack_size(256 * 1024);
+        let thread = builder.spawn(move || thread.run(&work_in))?;
+        Ok(Disk { work: Some(work), done, thread: Some(thread) })
+    }
+
+    /// Queues work; nothing happens when the thread has ended after an error.
+    pub(super) fn push(&self, work: Work) {
+        if let Some(queue) = &self.work {
+            // It ends only after it has reported why.
+            let _ = queue.send(work);
+        }
+    }
+
+    /// The next thing that has become of work, if any.
+    pub(super) fn poll(&self) -> Option<Done> {
+        self.done.try_recv().ok()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.work = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Thread {
+    files: Files,
+    done: Sender<Done>,
+    waker: Arc<Waker>,
+    snapshot: Option<VecDeque<Vec<u8>>>,
+}
+
+impl Thread {
+    fn run(&mut self, queue: &Receiver<Work>) {
+        let mut pulled = VecDeque::new();
+        loop {
+            if pulled.is_empty() && self.snapshot.is_none() {
+                match queue.recv() {
+                    Ok(work) => pulled.push_back(work),
+                    Err(_) => return,
+                }
+            }
+            loop {
+                match queue.try_recv() {
+                    Ok(work) => pulled.push_back(work),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) if pulled.is_empty() => return,
+                    Err(TryRecvError::Disconnected) => break,
+                }
+            }
+            if let Err(error) = self.turn(&mut pulled) {
+                self.say(Done::Failed(error.to_string()));
+                return;
+            }
+        }
+    }
+
+    /// One group of batches, or one piece of other work; then a step of the snapshot.
+    fn turn(&mut self, pulled: &mut VecDeque<Work>) -> Result<(), WriteError> {
+        let group = next_group(pulled);
+        if !group.is_empty() {
+            self.commit(&group)?;
+        }
+        match pulled.pop_front() {
+            None => {}
+            Some(Work::Commit(batch)) => pulled.push_front(Work::Commit(batch)),
+            Some(Work::CompactRuns(live)) => self.compact_runs(&live)?,
+            Some(Work::Snapshot(index, chunks)) => self.begin_snapshot(index, chunks)?,
+        }
+        self.step_snapshot()
+    }
+
+    fn commit(&mut self, group: &[Batch]) -> Result<(), WriteError> {
+        let Files { storage, hard, hard_file, journal, runs } = &mut self.files;
+        for (epoch, to) in group.iter().filter_map(|batch| batch.promise) {
+            hard.promised_epoch = epoch;
+            hard.promised_to = Some(to);
+            hard_file.store(storage, hard)?;
+        }
+        let records: Vec<Record<'_>> = group
+            .iter()
+            .flat_map(|batch| &batch.records)
+            .map(|raw| Record {
+                index: raw.index,
+                epoch: raw.epoch,
+                kind: raw.kind,
+                schema: SCHEMA,
+                payload: &raw.payload,
+            })
+            .collect();
+        for part in parts(&records, Record::frame_bytes) {
+            journal.append_group(storage, part)?;
+        }
+        let encoded: Vec<(u8, Vec<u8>)> = group
+            .iter()
+            .flat_map(|batch| &batch.runs)
+            .map(|record| (record.kind(), record.encode()))
+            .collect();
+        let runs_records = raw_runs(&encoded);
+        for part in parts(&runs_records, |record| record.payload.len() + FRAME_BYTES) {
+            runs.append_group(storage, part)?;
+        }
+        let (journal_bytes, snapshot_bytes) =
+            (journal.bytes_since_snapshot(), journal.snapshot_bytes());
+        let runs_bytes = runs.bytes();
+        for batch in group {
+            let ticket = batch.ticket;
+            self.send(Done::Durable(Durable { ticket, journal_bytes, snapshot_bytes, runs_bytes }));
+        }
+        self.wake();
+        Ok(())
+    }
+
+    fn compact_runs(&mut self, live: &[RunsRecord]) -> Result<(), WriteError> {
+        let encoded: Vec<(u8, Vec<u8>)> =
+            live.iter().map(|record| (record.kind(), record.encode())).collect();
+        match self.files.runs.compact(&mut self.files.storage, &raw_runs(&encoded)) {
+            // The old file still counts; the next group that finds it long asks again.
+            Ok(()) | Err(WriteError::NoSpace) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn begin_snapshot(&mut self, index: Index, chunks: Vec<Vec<u8>>) -> Result<(), WriteError> {
+        let Files { storage, journal, .. } = &mut self.files;
+        match journal.snapshot_begin(storage, index, chunks.len() as u64) {
+            Ok(()) => {
+                self.snapshot = Some(chunks.into());
+                Ok(())
+            }
+            Err(error) => self.give_up_snapshot(error),
+        }
+    }
+
+    fn step_snapshot(&mut self) -> Result<(), WriteError> {
+        let Some(chunks) = &mut self.snapshot else { return Ok(()) };
+        let Files { storage, journal, .. } = &mut self.files;
+        let mut written = 0;
+        while written < SNAPSHOT_STEP_BYTES {
+            let Some(chunk) = chunks.pop_front() else { break };
+            written += chunk.len();
+            if let Err(error) = journal.snapshot_chunk(storage, &chunk) {
+                return self.give_up_snapshot(error);
+            }
+        }
+        if written > 0 {
+            return Ok(());
+        }
+        match journal.snapshot_finish_step(storage) {
+            Ok(Progress::More) => Ok(()),
+            Ok(Progress::Done) => {
+                self.snapshot = None;
+                self.say(Done::Snapshot(None));
+                Ok(())
+            }
+            Err(error) => self.give_up_snapshot(error),
+        }
+    }
+
+    /// A snapshot that can't be written costs nothing but the room of the old segments, unless the
+    /// disk itself has failed.
+    fn give_up_snapshot(&mut self, error: WriteError) -> Result<(), WriteError> {
+        self.snapshot = None;
+        match error {
+            WriteError::NoSpace | WriteError::Damaged(_) | WriteError::NotNewer => {
+                self.say(Done::Snapshot(Some(error.to_string())));
+                Ok(())
+            }
+            WriteError::Failed(_) | WriteError::Poisoned => Err(error),
+        }
+    }
+
+    fn say(&self, done: Done) {
+        self.send(done);
+        self.wake();
+    }
+
+    fn send(&self, done: Done) {
+        // The loop has ended when nobody listens; so will this thread, at its next turn.
+        let _ = self.done.send(done);
+    }
+
+    fn wake(&self) {
+        let _ = self.waker.wake();
+    }
+}
+
+/// All batches at the head of the queue.
+fn next_group(pulled: &mut VecDeque<Work>) -> Vec<Batch> {
+    let mut group = Vec::new();
+    while let Some(work) = pulled.pop_front() {
+        match work {
+            Work::Commit(batch) => group.push(batch),
+            other @ (Work::Snapshot(..) | Work::CompactRuns(_)) => {
+                pulled.push_front(other);
+                break;
+            }
+        }
+    }
+    group
+}
+
+fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRecord<'_>> {
+    encoded
+        .iter()
+        .map(|(kind, payload)| crate::journal::RunsRecord {
+            kind: *kind,
+            schema: runs_log::SCHEMA,
+            payload,
+        })
+        .collect()
+}
+
+/// `records` in parts of at most half a group's limit each, one record at least.
+fn parts<T>(records: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut parts = Vec::new();
+    let (mut from, mut sum) = (0, 0);
+    for (at, record) in records.iter().enumerate() {
+        let size = bytes(record);
+        if at > from && sum + size > GROUP_MAX_BYTES / 2 {
+            parts.push(&records[from..at]);
+            (from, sum) = (at, 0);
+        }
+        sum += size;
+    }
+    if from < records.len() {
+        parts.push(&records[from..]);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parts;
+
+    #[test]
+    fn parts_hold_everything_once_in_order_and_none_is_too_large() {
+        let half = super::GROUP_MAX_BYTES / 2;
+        for (sizes, counts) in [
+            (vec![], vec![]),
+            (vec![1], vec![1]),
+            (vec![half, 1], vec![1, 1]),
+            (vec![half - 1, 1, 1], vec![2, 1]),
+            (vec![half + 5, 1], vec![1, 1]),
+            (vec![1, half + 5, 1], vec![1, 1, 1]),
+        ] {
+            let found = parts(&sizes, |&size| size);
+            assert_eq!(found.iter().map(|part| part.len()).collect::<Vec<_>>(), counts);
+            assert_eq!(found.concat(), sizes);
+        }
+    }
+}

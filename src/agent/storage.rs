@@ -1,0 +1,157 @@
+//! The journal's storage over real files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::journal::storage::{Storage, StorageError, Stored};
+use crate::sys::file::{Access, Dir};
+
+/// The folder of segments in a data directory.
+const FOLDER: &str = "journal";
+
+/// One data directory.
+#[derive(Debug)]
+pub(super) struct FileStorage {
+    top: Dir,
+    folder: Dir,
+    /// Files that are written, kept open so that an append is one system call.
+    open: BTreeMap<String, File>,
+}
+
+impl FileStorage {
+    /// The directory behind `top`, in which the folder is made if it isn't there.
+    pub(super) fn open(top: Dir) -> io::Result<FileStorage> {
+        match top.make_dir(FOLDER) {
+            Ok(()) => top.sync()?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let folder = top.open_dir(FOLDER)?;
+        Ok(FileStorage { top, folder, open: BTreeMap::new() })
+    }
+
+    fn place<'a>(&self, file: &'a str) -> (&Dir, &'a str) {
+        match file.strip_prefix("journal/") {
+            Some(name) => (&self.folder, name),
+            None => (&self.top, file),
+        }
+    }
+
+    fn writable(&mut self, file: &str) -> io::Result<&File> {
+        if !self.open.contains_key(file) {
+            let (dir, name) = self.place(file);
+            // An append must never go where a reader has been: the position is the end, always.
+            let opened = dir.file(name, Access::Write)?;
+            self.open.insert(file.to_owned(), opened);
+        }
+        self.open.get(file).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Storage for FileStorage {
+    fn list(&self) -> Stored<Vec<String>> {
+        let names = |dir: &Dir, prefix: &str| -> io::Result<Vec<String>> {
+            let found = dir.list()?.into_iter().filter_map(|name| name.into_string().ok());
+            Ok(found.map(|name| format!("{prefix}{name}")).collect())
+        };
+        let mut all = names(&self.top, "").map_err(|error| failed("list", ".", &error))?;
+        all.extend(names(&self.folder, "journal/").map_err(|e| failed("list", FOLDER, &e))?);
+        Ok(all)
+    }
+
+    fn length(&self, file: &str) -> Stored<u64> {
+        let (dir, name) = self.place(file);
+        match dir.metadata(name) {
+            Ok(Some(found)) => Ok(found.length),
+            Ok(None) => Err(StorageError::NotFound),
+            Err(error) => Err(failed("look at", file, &error)),
+        }
+    }
+
+    fn read_at(&self, file: &str, offset: u64, buffer: &mut [u8]) -> Stored<usize> {
+        let (dir, name) = self.place(file);
+        let opened;
+        let from = match self.open.get(file) {
+            Some(kept) => kept,
+            None => {
+                opened = dir.file(name, Access::Read).map_err(|e| failed("open", file, &e))?;
+                &opened
+            }
+        };
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match from.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("read", file, &error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn create_new(&mut self, file: &str) -> Stored<()> {
+        let (dir, name) = self.place(file);
+        let made = dir.file(name, Access::CreateNew).map_err(|e| failed("create", file, &e))?;
+        self.open.insert(file.to_owned(), made);
+        Ok(())
+    }
+
+    fn append(&mut self, file: &str, bytes: &[u8]) -> Stored<()> {
+        let end = self.length(file)?;
+        let written = self.writable(file).and_then(|to| to.write_all_at(bytes, end));
+        written.map_err(|error| failed("write", file, &error))
+    }
+
+    fn write_at(&mut self, file: &str, offset: u64, bytes: &[u8]) -> Stored<()> {
+        let written = self.writable(file).and_then(|to| to.write_all_at(bytes, offset));
+        written.map_err(|error| failed("write", file, &error))
+    }
+
+    fn truncate(&mut self, file: &str, length: u64) -> Stored<()> {
+        let cut = self.writable(file).and_then(|to| to.set_len(length));
+        cut.map_err(|error| failed("truncate", file, &error))
+    }
+
+    fn sync_data(&mut self, file: &str) -> Stored<()> {
+        let synced = self.writable(file).and_then(File::sync_data);
+        synced.map_err(|error| failed("sync", file, &error))
+    }
+
+    fn sync_dir_of(&mut self, file: &str) -> Stored<()> {
+        let (dir, _) = self.place(file);
+        dir.sync().map_err(|error| failed("sync the directory of", file, &error))
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Stored<()> {
+        let (dir, from_name) = self.place(from);
+        let (_, to_name) = self.place(to);
+        dir.rename(from_name, to_name).map_err(|error| failed("rename", from, &error))?;
+        self.open.remove(to);
+        if let Some(kept) = self.open.remove(from) {
+            self.open.insert(to.to_owned(), kept);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, file: &str) -> Stored<()> {
+        self.open.remove(file);
+        let (dir, name) = self.place(file);
+        match dir.unlink(name) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StorageError::NotFound),
+            Err(error) => Err(failed("remove", file, &error)),
+        }
+    }
+}
+
+fn failed(op: &'static str, file: &str, error: &io::Error) -> StorageError {
+    match error.kind() {
+        io::ErrorKind::NotFound => StorageError::NotFound,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::NoSpace,
+        io::ErrorKind::ReadOnlyFilesystem => StorageError::ReadOnly,
+        _ => StorageError::Other { op, file: file.to_owned(), detail: error.to_string() },
+    }
+}
