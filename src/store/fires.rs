@@ -65,6 +65,10 @@ impl Fire {
         self.open_runs().next().is_none()
     }
 
+    pub(super) fn runs_are_in_order(&self) -> bool {
+        self.runs.is_sorted_by(|a, b| (a.node, a.attempt) < (b.node, b.attempt))
+    }
+
     /// What its ends say of the job; `None` when no run was ever to start.
     fn verdict(&self) -> Option<Status> {
         let ends = self.runs.iter().filter_map(|run| match run.state {
@@ -105,7 +109,7 @@ impl State {
             runs.push(Run { node, attempt: 1, state });
         }
         let skipped = runs.iter().filter(|run| run.state != RunState::Open).count();
-        job.missed_count += skipped as u64;
+        job.count_missed(skipped as u64);
         let spec = (skipped < runs.len()).then(|| Rc::clone(&job.spec));
         let fire =
             Fire { group, due: claim.due, trigger: claim.trigger, claimed: wall, spec, runs };
@@ -148,7 +152,7 @@ impl State {
             return Change::Void(Some(skip.job));
         }
         job.decided_until = skip.until;
-        job.missed_count += u64::from(skip.count);
+        job.count_missed(u64::from(skip.count));
         let id = skip.job;
         job.skips.push_back((index, wall, skip));
         if job.skips.len() > SKIPS_MAX {
@@ -245,11 +249,16 @@ impl History {
     /// Drops the oldest ended fires beyond `keep` fires and [`SUMMARIES_MAX`] runs. A fire with an
     /// open run stays, and its runs do not count.
     pub(super) fn trim(&mut self, keep: usize, mut dropped: impl FnMut(RunId)) {
-        while self.fires.len() - self.open.len() > keep || self.ended_runs > SUMMARIES_MAX {
+        while self.exceeds(keep) {
             let Some(fire) = self.fires.remove(self.oldest_ended()) else { return };
             self.ended_runs -= fire.runs.len();
             fire.runs.iter().for_each(|run| dropped(fire.run_id(run)));
         }
+    }
+
+    /// Whether there is something to trim.
+    pub(super) fn exceeds(&self, keep: usize) -> bool {
+        self.fires.len() - self.open.len() > keep || self.ended_runs > SUMMARIES_MAX
     }
 
     /// Checks what must hold between records.
@@ -260,13 +269,12 @@ impl History {
         assert!(self.fires.iter().is_sorted_by(|a, b| a.group < b.group), "claims are in order");
         for fire in &self.fires {
             assert_eq!(fire.is_over(), fire.spec.is_none(), "an open fire pins its definition");
-            let nodes_in_order = fire.runs.is_sorted_by(|a, b| a.node < b.node);
-            assert!(nodes_in_order, "the runs of a fire are in order of node");
+            assert!(fire.runs_are_in_order(), "the runs of a fire are in order of node");
         }
         let (over, open): (Vec<_>, Vec<_>) = self.fires.iter().partition(|fire| fire.is_over());
         assert!(open.iter().map(|fire| &fire.group).eq(&self.open));
         assert_eq!(over.iter().map(|fire| fire.runs.len()).sum::<usize>(), self.ended_runs);
-        assert!(over.len() <= keep && self.ended_runs <= SUMMARIES_MAX, "history is trimmed");
+        assert!(!self.exceeds(keep), "history is trimmed");
     }
 
     /// Where the oldest ended fire stands; beyond the last when there is none.

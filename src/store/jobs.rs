@@ -71,15 +71,19 @@ impl Job {
     pub(super) fn count(&mut self, ending: &Ending) {
         match ending.end {
             End::Succeeded => {
-                self.success_count += 1;
+                self.success_count = self.success_count.saturating_add(1);
                 self.last_success = self.last_success.max(Some(ending.finished));
             }
             End::Failed | End::Killed | End::TimedOut | End::Lost => {
-                self.error_count += 1;
+                self.error_count = self.error_count.saturating_add(1);
                 self.last_error = self.last_error.max(Some(ending.finished));
             }
-            End::Skipped | End::Missed => self.missed_count += 1,
+            End::Skipped | End::Missed => self.count_missed(1),
         }
+    }
+
+    pub(super) fn count_missed(&mut self, count: u64) {
+        self.missed_count = self.missed_count.saturating_add(count);
     }
 }
 

@@ -192,7 +192,7 @@ impl State {
     }
 
     fn correct_clock(&mut self, to: Second) {
-        self.clock_era += 1;
+        self.clock_era = self.clock_era.wrapping_add(1);
         // The record is the proof that all later times were never real; the newest wall time must
         // follow, or the next start would take the corrected clock for a broken one.
         self.newest_wall = to.wall();
@@ -217,6 +217,7 @@ impl State {
         }
         let indexed: BTreeSet<_> = self.open_runs().collect();
         assert_eq!(open, indexed, "the index of open runs must agree with the fires");
+        assert!(self.jobs.keys().all(|id| !self.deleted.contains_key(id)));
         for job in self.deleted.values() {
             assert!(job.fires.has_open_run(), "a deleted job is kept for its open runs alone");
         }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::State;
 use super::bytes::{decode_second, encode_nodes, encode_second};
 use super::fires::{Fire, History, Run, RunState};
-use super::jobs::{Job, Status};
+use super::jobs::{Job, SKIPS_MAX, Status};
 use super::record::{Ending, Facts, Member, Skip, Trigger};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
@@ -77,7 +77,8 @@ impl From<DecodeError> for SnapshotError {
 #[derive(Debug, Default)]
 pub struct SnapshotLoader {
     state: State,
-    begun: bool,
+    /// The number of the last section and of the last job in it; both only rise.
+    place: Option<(u8, JobId)>,
     /// The job whose fires and skips follow, and whether it is a deleted one.
     current: Option<(Job, bool)>,
 }
@@ -94,32 +95,24 @@ impl SnapshotLoader {
     /// When it is none, or not in its place. The loader is useless then.
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
         let mut input = Decoder::new(bytes);
-        match (input.u8()?, self.begun) {
-            (HEADER, false) => self.header(&mut input)?,
-            (HEADER, true) => return Err(SnapshotError::Order("two headers")),
-            (_, false) => return Err(SnapshotError::Order("no header")),
-            (tag @ (JOB | DELETED_JOB), true) => {
+        match (input.u8()?, self.place) {
+            (HEADER, None) => self.header(&mut input)?,
+            (HEADER, Some(_)) => return Err(SnapshotError::Order("two headers")),
+            (_, None) => return Err(SnapshotError::Order("no header")),
+            (tag @ (JOB | DELETED_JOB), Some(place)) => {
                 self.close_job()?;
-                self.current = Some((decode_job(&mut input)?, tag == DELETED_JOB));
+                self.open_job(decode_job(&mut input)?, tag, place)?;
             }
-            (FIRES, true) => {
-                let fires = input.list(decode_fire)?;
-                self.add_fires(fires)?;
-            }
-            (SKIPS, true) => {
-                let skips = input.list(|input| {
-                    Ok((Index(input.u64()?), Wall(input.i64()?), Skip::decode(input)?))
-                })?;
-                self.current_job()?.skips.extend(skips);
-            }
-            (TAILS, true) => {
-                for (run, tail) in
-                    input.list(|input| Ok((RunId::decode(input)?, input.bytes()?.to_vec())))?
-                {
+            (FIRES, Some(_)) => self.add_fires(input.list(decode_fire)?)?,
+            (SKIPS, Some(_)) => self.add_skips(input.list(decode_skip)?)?,
+            (TAILS, Some(_)) => {
+                self.close_job()?;
+                self.place = Some((TAILS, JobId(0)));
+                for (run, tail) in input.list(decode_tail)? {
                     self.state.tails.put(run, tail);
                 }
             }
-            (_, true) => return Err(DecodeError::Invalid("tag").into()),
+            (_, Some(_)) => return Err(DecodeError::Invalid("tag").into()),
         }
         input.finish()?;
         Ok(())
@@ -130,7 +123,7 @@ impl SnapshotLoader {
     /// # Errors
     /// When there was no chunk at all, or the last job is a broken one.
     pub fn finish(mut self) -> Result<State, SnapshotError> {
-        if !self.begun {
+        if self.place.is_none() {
             return Err(SnapshotError::Order("no header"));
         }
         self.close_job()?;
@@ -138,7 +131,7 @@ impl SnapshotLoader {
     }
 
     fn header(&mut self, input: &mut Decoder<'_>) -> Result<(), SnapshotError> {
-        self.begun = true;
+        self.place = Some((HEADER, JobId(0)));
         self.state.applied = Index(input.u64()?);
         self.state.epoch = Epoch(input.u64()?);
         self.state.newest_wall = Wall(input.i64()?);
@@ -146,14 +139,38 @@ impl SnapshotLoader {
         self.state.cluster = ClusterId(input.u64()?);
         self.state.voters = input.list(NodeId::decode)?;
         for member in input.list(Member::decode)? {
-            self.state.members.insert(member.id, member);
+            if self.state.members.insert(member.id, member).is_some() {
+                return Err(SnapshotError::Order("a node that is there twice"));
+            }
         }
         Ok(())
     }
 
+    fn open_job(&mut self, job: Job, section: u8, place: (u8, JobId)) -> Result<(), SnapshotError> {
+        if (section, job.id) <= place || self.state.jobs.contains_key(&job.id) {
+            return Err(SnapshotError::Order("jobs out of order"));
+        }
+        if job.id.0 > self.state.applied.0 {
+            return Err(SnapshotError::Order("a job of a later time"));
+        }
+        self.place = Some((section, job.id));
+        self.current = Some((job, section == DELETED_JOB));
+        Ok(())
+    }
+
     fn add_fires(&mut self, fires: Vec<Fire>) -> Result<(), SnapshotError> {
+        let applied = self.state.applied;
         let job = self.current_job()?;
+        if !job.skips.is_empty() {
+            return Err(SnapshotError::Order("fires after skips"));
+        }
         for mut fire in fires {
+            if fire.group > applied {
+                return Err(SnapshotError::Order("a fire of a later time"));
+            }
+            if !fire.runs_are_in_order() {
+                return Err(SnapshotError::Order("runs out of order"));
+            }
             if job.fires.iter().next_back().is_some_and(|last| last.group >= fire.group) {
                 return Err(SnapshotError::Order("fires out of order"));
             }
@@ -167,6 +184,20 @@ impl SnapshotLoader {
         Ok(())
     }
 
+    fn add_skips(&mut self, skips: Vec<(Index, Wall, Skip)>) -> Result<(), SnapshotError> {
+        let job = self.current_job()?;
+        for skip in skips {
+            if job.skips.back().is_some_and(|last| last.0 >= skip.0) {
+                return Err(SnapshotError::Order("skips out of order"));
+            }
+            job.skips.push_back(skip);
+        }
+        match job.skips.len() > SKIPS_MAX {
+            true => Err(SnapshotError::Order("too many skips of a job")),
+            false => Ok(()),
+        }
+    }
+
     fn current_job(&mut self) -> Result<&mut Job, SnapshotError> {
         match &mut self.current {
             Some((job, _)) => Ok(job),
@@ -176,8 +207,18 @@ impl SnapshotLoader {
 
     fn close_job(&mut self) -> Result<(), SnapshotError> {
         let Some((job, deleted)) = self.current.take() else { return Ok(()) };
-        self.state.open.extend(job.fires.open_runs().map(|run| (run, job.id)));
+        if job.fires.exceeds(usize::from(job.facts.keep)) {
+            return Err(SnapshotError::Order("more fires than their job keeps"));
+        }
+        for run in job.fires.open_runs() {
+            if self.state.open.insert(run, job.id).is_some() {
+                return Err(SnapshotError::Order("a run of two jobs"));
+            }
+        }
         if deleted {
+            if !job.fires.has_open_run() {
+                return Err(SnapshotError::Order("a deleted job without an open run"));
+            }
             self.state.deleted.insert(job.id, job);
             return Ok(());
         }
@@ -285,6 +326,14 @@ fn encode_fire(fire: &Fire, job: &Job, out: &mut Encoder) {
         };
         out.option(ending, |out, ending| ending.encode(out));
     });
+}
+
+fn decode_skip(input: &mut Decoder<'_>) -> Result<(Index, Wall, Skip), DecodeError> {
+    Ok((Index(input.u64()?), Wall(input.i64()?), Skip::decode(input)?))
+}
+
+fn decode_tail(input: &mut Decoder<'_>) -> Result<(RunId, Vec<u8>), DecodeError> {
+    Ok((RunId::decode(input)?, input.bytes()?.to_vec()))
 }
 
 fn decode_fire(input: &mut Decoder<'_>) -> Result<Fire, DecodeError> {

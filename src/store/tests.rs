@@ -518,6 +518,22 @@ fn each_end_is_counted_and_timed() {
 }
 
 #[test]
+fn counts_stop_at_their_end() {
+    let mut world = World::default();
+    world.line("put a mark=500");
+    world.line("claim 1 due=501 on=1,2,3");
+    let job = world.state.jobs.get_mut(&JobId(1)).unwrap();
+    (job.success_count, job.error_count, job.missed_count) = (u64::MAX, u64::MAX, u64::MAX);
+    for line in ["end 2.1 failed", "end 2.2 succeeded", "end 2.3 missed"] {
+        world.line(line);
+    }
+    assert_eq!(world.line("skip 1 after=501 until=502"), "skipped 1");
+    let job = world.state.job(JobId(1)).unwrap();
+    let counts = [job.success_count, job.error_count, job.missed_count];
+    assert_eq!(counts, [u64::MAX; 3]);
+}
+
+#[test]
 fn two_targets_make_one_verdict() {
     for (one, two, status) in [
         ("succeeded", "succeeded", "Success"),
@@ -887,7 +903,7 @@ fn claim_of(rng: &mut Rng, state: &State, job: Option<&Job>) -> Record {
     let ahead = 1 - 2 * i64::from(stale);
     Record::Claim(Claim {
         job: job.map_or(JobId(3), |job| job.id),
-        version: job.map_or(0, |job| job.version) - u64::from(stale && job.is_some()),
+        version: job.map_or(0, |job| job.version).saturating_sub(stale.into()),
         due: maybe(rng, |rng| mark.plus(ahead * (1 + rng.below(60) as i64))),
         clock_era: state.clock_era() + u32::from(rng.chance(1, 50)),
         trigger: any(rng, &[Trigger::Schedule, Trigger::Catchup, Trigger::Manual]),
@@ -995,6 +1011,123 @@ fn a_snapshot_is_the_state_and_history_goes_on_from_it_unchanged() {
 #[test]
 fn an_empty_state_is_carried_over_too() {
     assert!(load(&chunks(&State::new())).unwrap() == State::new());
+}
+
+#[test]
+fn chunks_out_of_their_place_are_refused() {
+    let mut world = World::default();
+    for line in [
+        "put a keep=200",
+        "claim 1 due=500",
+        "end 2.1 failed tail=5",
+        "skip 1 after=500 until=600",
+        "put b",
+        "claim 5 hand",
+        "delete 5",
+    ] {
+        world.line(line);
+    }
+    let chunks = chunks(&world.state);
+    let tags: Vec<u8> = chunks.iter().map(|chunk| chunk[0]).collect();
+    assert_eq!(tags, [1, 2, 4, 5, 3, 4, 6], "header, job, fires, skips, deleted, fires, tails");
+    let in_order = |order: &[usize]| {
+        let chosen: Vec<_> = order.iter().map(|&at| chunks[at].clone()).collect();
+        load(&chosen).map(|state| state.check())
+    };
+    assert_eq!(in_order(&[0, 1, 2, 3, 4, 5, 6]), Ok(()));
+    for (order, complaint) in [
+        (&[][..], "no header"),
+        (&[1][..], "no header"),
+        (&[0, 0], "two headers"),
+        (&[0, 1, 0], "two headers"),
+        (&[0, 2], "a history without a job"),
+        (&[0, 3], "a history without a job"),
+        (&[0, 1, 3, 2], "fires after skips"),
+        (&[0, 1, 2, 2], "fires out of order"),
+        (&[0, 1, 3, 3], "skips out of order"),
+        (&[0, 1, 1], "jobs out of order"),
+        (&[0, 4, 5, 1], "jobs out of order"),
+        (&[0, 4, 5, 4, 5], "jobs out of order"),
+        (&[0, 4], "a deleted job without an open run"),
+        (&[0, 4, 6], "a deleted job without an open run"),
+        (&[0, 6, 1], "jobs out of order"),
+        (&[0, 1, 6, 2], "a history without a job"),
+    ] {
+        assert_eq!(in_order(order), Err(SnapshotError::Order(complaint)), "{order:?}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_no_history_leads_to_is_refused() {
+    type Damage = fn(&mut State);
+    let rows: [(&str, Damage); 6] = [
+        ("a job of a later time", |state| state.applied = Index(0)),
+        ("a fire of a later time", |state| state.applied = Index(1)),
+        ("more fires than their job keeps", |state| job_one(state).facts.keep = 0),
+        ("two jobs of one name", |state| {
+            let mut twin = job_one(state).clone();
+            twin.id = JobId(2);
+            twin.fires = History::default();
+            state.jobs.insert(twin.id, twin);
+        }),
+        ("a run of two jobs", |state| {
+            let mut twin = job_one(state).clone();
+            (twin.id, twin.name) = (JobId(2), "b".into());
+            state.jobs.insert(twin.id, twin);
+        }),
+        ("too many skips of a job", |state| {
+            let mut skip = job_one(state).skips[0].clone();
+            for _ in 0..SKIPS_KEPT {
+                skip.0.0 += 1;
+                job_one(state).skips.push_back(skip.clone());
+            }
+        }),
+    ];
+    for (complaint, damage) in rows {
+        let mut world = World::default();
+        world.line("put a");
+        world.line("claim 1 due=500");
+        world.line("claim 1 due=501");
+        world.line("end 2.1 failed");
+        world.line("skip 1 after=501 until=502");
+        damage(&mut world.state);
+        let loaded = load(&chunks(&world.state)).map(|_| ());
+        assert_eq!(loaded, Err(SnapshotError::Order(complaint)));
+    }
+}
+
+fn job_one(state: &mut State) -> &mut Job {
+    state.jobs.get_mut(&JobId(1)).unwrap()
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_or_is_a_sound_state() {
+    for seed in 0..12 {
+        let rng = &mut Rng::new(2_000 + seed);
+        let mut state = State::new();
+        go_on(rng, &mut state, 400);
+        let whole = chunks(&state);
+        let mut loaded = 0;
+        for _ in 0..120 {
+            let mut damaged = whole.clone();
+            let at = rng.below(damaged.len() as u64) as usize;
+            let to = rng.below(damaged.len() as u64) as usize;
+            match rng.below(8) {
+                0 => damaged.swap(at, to),
+                1 => drop(damaged.remove(at)),
+                2 => damaged.insert(to, whole[at].clone()),
+                3 => damaged.insert(to, any_bytes(rng, 50)),
+                _ => mutate(rng, &mut damaged[at]),
+            }
+            let Ok(mut other) = load(&damaged) else { continue };
+            loaded += 1;
+            other.check();
+            if other.applied().0 < 1 << 40 && other.epoch().0 < 1 << 40 {
+                go_on(rng, &mut other, 20);
+            }
+        }
+        assert!(loaded > 0, "seed {seed}: not every change can be seen");
+    }
 }
 
 // ---- speed ----
