@@ -1,8 +1,9 @@
 //! The state as chunks of bytes, and back.
 //!
 //! A snapshot is a header chunk, then for each job in order of number its own chunk, followed by
-//! chunks of its fires and skips; then the tails. Each starts with a tag. A chunk holds at most
-//! [`BATCH`] entries, so none grows without bound, whatever a job keeps.
+//! chunks of its fires and skips; then deleted jobs in the same way; then the tails. Each starts
+//! with a tag. Fires, skips and tails are parted at [`CHUNK_BYTES`], so that no chunk grows with
+//! what a job keeps. That none is missing at the end is for the file around them to prove.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,8 +18,8 @@ use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
 use crate::time::{Second, Wall};
 
-/// Most fires, skips or tails in one chunk.
-const BATCH: usize = 64;
+/// A chunk of fires, skips or tails ends with the entry that reaches this size.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 const HEADER: u8 = 1;
 const JOB: u8 = 2;
@@ -32,8 +33,10 @@ impl State {
     pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         let live = self.jobs.values().flat_map(|job| job_chunks(JOB, job));
         let deleted = self.deleted.values().flat_map(|job| job_chunks(DELETED_JOB, job));
-        let tails: Vec<_> = self.tails.iter().collect();
-        let tails: Vec<Vec<u8>> = tails.chunks(BATCH).map(tails_chunk).collect();
+        let tails = list_chunks(TAILS, self.tails.iter(), |out, (run, tail)| {
+            run.encode(out);
+            out.bytes(tail);
+        });
         std::iter::once(self.header_chunk()).chain(live).chain(deleted).chain(tails)
     }
 
@@ -230,33 +233,32 @@ impl SnapshotLoader {
     }
 }
 
-fn job_chunks(tag: u8, job: &Job) -> Vec<Vec<u8>> {
-    let mut chunks = vec![job_chunk(tag, job)];
-    let fires: Vec<&Fire> = job.fires.iter().collect();
-    for batch in fires.chunks(BATCH) {
-        let mut out = Encoder::new();
-        out.u8(FIRES).list(batch.iter(), |out, fire| encode_fire(fire, job, out));
-        chunks.push(out.into_bytes());
-    }
-    let skips: Vec<&(Index, Wall, Skip)> = job.skips.iter().collect();
-    for batch in skips.chunks(BATCH) {
-        let mut out = Encoder::new();
-        out.u8(SKIPS).list(batch.iter(), |out, (index, wall, skip)| {
-            out.u64(index.0).i64(wall.0);
-            skip.encode(out);
-        });
-        chunks.push(out.into_bytes());
-    }
-    chunks
+fn job_chunks(tag: u8, job: &Job) -> impl Iterator<Item = Vec<u8>> + '_ {
+    let fires = list_chunks(FIRES, job.fires.iter(), |out, fire| encode_fire(fire, job, out));
+    let skips = list_chunks(SKIPS, job.skips.iter(), |out, (index, wall, skip)| {
+        out.u64(index.0).i64(wall.0);
+        skip.encode(out);
+    });
+    std::iter::once(job_chunk(tag, job)).chain(fires).chain(skips)
 }
 
-fn tails_chunk(batch: &[(RunId, &[u8])]) -> Vec<u8> {
-    let mut out = Encoder::new();
-    out.u8(TAILS).list(batch.iter(), |out, (run, tail)| {
-        run.encode(out);
-        out.bytes(tail);
-    });
-    out.into_bytes()
+/// `entries` as lists in chunks that start with `tag`; none when there are none.
+fn list_chunks<T>(
+    tag: u8,
+    mut entries: impl Iterator<Item = T>,
+    write: impl Fn(&mut Encoder, T),
+) -> impl Iterator<Item = Vec<u8>> {
+    std::iter::from_fn(move || {
+        let (mut list, mut count) = (Encoder::new(), 0);
+        while list.len() < CHUNK_BYTES {
+            let Some(entry) = entries.next() else { break };
+            write(&mut list, entry);
+            count += 1;
+        }
+        let mut out = Encoder::new();
+        out.u8(tag).u32(count).raw(&list.into_bytes());
+        (count > 0).then(|| out.into_bytes())
+    })
 }
 
 fn job_chunk(tag: u8, job: &Job) -> Vec<u8> {

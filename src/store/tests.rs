@@ -1014,6 +1014,26 @@ fn an_empty_state_is_carried_over_too() {
 }
 
 #[test]
+fn no_chunk_grows_with_what_a_job_keeps() {
+    let mut world = World::default();
+    world.line("put a");
+    for _ in 0..40 {
+        world.line("claim 1 hand");
+        let group = world.state.applied();
+        world.line(&format!("end {group}.1 failed tail=16384"));
+    }
+    let all: Vec<String> = (1..=TARGETS_MAX).map(|number| number.to_string()).collect();
+    for _ in 0..10 {
+        world.line(&format!("claim 1 hand on={}", all.join(",")));
+    }
+    let chunks = chunks(&world.state);
+    let largest = chunks.iter().map(Vec::len).max().unwrap();
+    assert!(largest < 100 * 1024, "{largest} bytes in one chunk");
+    assert!(chunks.len() > 10, "{} chunks", chunks.len());
+    assert!(load(&chunks).unwrap() == world.state);
+}
+
+#[test]
 fn chunks_out_of_their_place_are_refused() {
     let mut world = World::default();
     for line in [
