@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::ident::RunId;
 
-/// Bytes that all tails may take, the book-keeping of each included.
+/// Bytes that all tails may take, the book-keeping of each included; those of runs that wrote
+/// nothing are not counted, being as many as the history keeps of them.
 pub(super) const TAILS_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// What one kept tail costs beside its bytes.
 const OVERHEAD_BYTES: usize = 96;
@@ -20,10 +21,10 @@ pub struct Tails {
 }
 
 impl Tails {
-    /// Keeps the tail of `run`; an empty one costs nothing and reads as empty.
+    /// Keeps the tail of `run`. An empty one drives no other out, and reads as empty.
     pub fn put(&mut self, run: RunId, tail: Vec<u8>) {
         self.remove(run);
-        self.bytes += tail.len() + OVERHEAD_BYTES;
+        self.bytes += cost(&tail);
         self.by_run.insert(run, tail.into());
         while self.bytes > TAILS_MAX_BYTES {
             let Some((&oldest, _)) = self.by_run.first_key_value() else { break };
@@ -34,7 +35,7 @@ impl Tails {
     /// Drops the tail of `run`, if it is there.
     pub fn remove(&mut self, run: RunId) {
         if let Some(tail) = self.by_run.remove(&run) {
-            self.bytes -= tail.len() + OVERHEAD_BYTES;
+            self.bytes -= cost(&tail);
         }
     }
 
@@ -47,6 +48,11 @@ impl Tails {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (RunId, &[u8])> {
         self.by_run.iter().map(|(&run, tail)| (run, &**tail))
     }
+}
+
+/// Most jobs are silent; were their tails counted, they alone would push out all others.
+fn cost(tail: &[u8]) -> usize {
+    if tail.is_empty() { 0 } else { tail.len() + OVERHEAD_BYTES }
 }
 
 #[cfg(test)]
@@ -71,6 +77,17 @@ mod tests {
         assert_eq!(tails.get(run(0)), None);
         assert!(tails.get(run(1)).is_some());
         assert_eq!(tails.iter().len(), fits);
+    }
+
+    #[test]
+    fn runs_that_wrote_nothing_drive_no_tail_out() {
+        let mut tails = Tails::default();
+        tails.put(run(0), vec![b'x']);
+        for group in 1..=(TAILS_MAX_BYTES / OVERHEAD_BYTES) as u64 {
+            tails.put(run(group), Vec::new());
+        }
+        assert_eq!(tails.get(run(0)), Some(&b"x"[..]));
+        assert_eq!(tails.get(run(1)), Some(&b""[..]));
     }
 
     #[test]
