@@ -1009,6 +1009,28 @@ fn a_snapshot_is_the_state_and_history_goes_on_from_it_unchanged() {
 }
 
 #[test]
+fn each_run_that_is_kept_ended_has_its_tail_and_no_other() {
+    let mut state = State::new();
+    for _ in 0..10 {
+        go_on(&mut Rng::new(state.applied().0), &mut state, 200);
+        let mut kept = BTreeSet::new();
+        for job in state.jobs.values().chain(state.deleted.values()) {
+            for fire in job.fires.iter() {
+                kept.extend(fire.runs.iter().map(|run| (fire.run_id(run), run.state)).filter_map(
+                    |(run, state)| match state {
+                        // A run that was skipped by its claim has no record of its end.
+                        RunState::Ended(Ending { reason: None, .. }) => Some(run),
+                        RunState::Ended(_) | RunState::Open => None,
+                    },
+                ));
+            }
+        }
+        let tails: BTreeSet<RunId> = state.tails.iter().map(|(run, _)| run).collect();
+        assert_eq!(tails, kept);
+    }
+}
+
+#[test]
 fn an_empty_state_is_carried_over_too() {
     assert!(load(&chunks(&State::new())).unwrap() == State::new());
 }
@@ -1074,6 +1096,26 @@ fn chunks_out_of_their_place_are_refused() {
         (&[0, 1, 6, 2], "a history without a job"),
     ] {
         assert_eq!(in_order(order), Err(SnapshotError::Order(complaint)), "{order:?}");
+    }
+}
+
+#[test]
+fn a_chunk_is_read_only_whole() {
+    let rng = &mut Rng::new(3_000);
+    let mut state = State::new();
+    go_on(rng, &mut state, 200);
+    let whole = chunks(&state);
+    for at in 0..whole.len() {
+        let with = |chunk: Vec<u8>| {
+            let mut loader = SnapshotLoader::new();
+            whole[..at].iter().for_each(|before| loader.chunk(before).unwrap());
+            loader.chunk(&chunk)
+        };
+        assert_eq!(with(whole[at].clone()), Ok(()), "chunk {at}");
+        for end in [0, 1, 5, whole[at].len() / 2, whole[at].len() - 1] {
+            assert!(with(whole[at][..end].to_vec()).is_err(), "chunk {at}, {end} bytes");
+        }
+        assert!(with([&whole[at][..], &[0]].concat()).is_err(), "chunk {at}, one byte more");
     }
 }
 
