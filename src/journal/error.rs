@@ -110,7 +110,9 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WriteError::NoSpace => f.write_str("no space is left on the disk"),
-            WriteError::Failed(error) => error.fmt(f),
+            WriteError::Failed(error) => {
+                write!(f, "{error}; only a restart tells what is on the disk")
+            }
             WriteError::Poisoned => {
                 f.write_str("an earlier write failed; only a restart tells what is on the disk")
             }

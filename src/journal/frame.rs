@@ -28,6 +28,8 @@ use crc32fast::Hasher;
 pub const PAYLOAD_MAX_BYTES: usize = 1024 * 1024 + 4096;
 /// Longest group, headers included, in bytes; the bound of every buffer here.
 pub const GROUP_MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Highest index that is read; none that is written comes near it, and sums stay in range.
+pub const INDEX_MAX: u64 = 1 << 62;
 /// Length of a record's header, in bytes.
 pub const RECORD_HEADER_BYTES: usize = 44;
 
@@ -174,7 +176,8 @@ impl Header {
         let last = flags & FLAG_LAST != 0;
         let sound = length as usize <= PAYLOAD_MAX_BYTES
             && flags & !FLAG_LAST == 0
-            && (1..=index).contains(&group);
+            && (1..=index).contains(&group)
+            && index <= INDEX_MAX;
         let header = Header { length, payload_crc, chain, index, epoch, group, kind, last, schema };
         sound.then_some(header)
     }

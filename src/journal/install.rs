@@ -163,8 +163,10 @@ impl Journal {
             Err(error) => return Err(self.setback(storage, error.into())),
         };
         assert!(matching || meta.origin == Origin::Peer, "an own snapshot is of this journal");
+        if let Err(error) = storage.rename(SNAPSHOT_BESIDE, SNAPSHOT_FILE) {
+            return Err(self.setback(storage, Setback::Disk(error)));
+        }
         let mut put = || {
-            storage.rename(SNAPSHOT_BESIDE, SNAPSHOT_FILE)?;
             storage.sync_dir_of(SNAPSHOT_FILE)?;
             if !matching {
                 let firsts: Vec<Index> = self.segments.iter().map(|s| s.first).collect();

@@ -17,7 +17,7 @@
 //! | 60 | 4 | CRC-32 of bytes 0–59 |
 
 use super::error::{Damage, OpenError};
-use super::frame::Seam;
+use super::frame::{INDEX_MAX, Seam};
 use super::storage::{Storage, Stored, copy, replace};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{ClusterId, Epoch, Index, StoreId};
@@ -140,8 +140,8 @@ pub(crate) fn read_header(
     if found != owner {
         return Err(OpenError::Foreign { file: file.to_owned() });
     }
-    let Some(index) = first.checked_sub(1) else {
-        return Err(damaged("its first index is 0").into());
+    let Some(index) = first.checked_sub(1).filter(|&index| index <= INDEX_MAX) else {
+        return Err(damaged("its first index is none that is written").into());
     };
     Ok(Seam { index: Index(index), epoch, chain })
 }

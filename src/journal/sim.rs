@@ -146,6 +146,11 @@ impl SimStorage {
         self.dead = false;
     }
 
+    /// Whether all that was changed is durable, so that a crash would lose nothing.
+    pub fn is_settled(&self) -> bool {
+        self.names.is_empty() && self.live.values().all(|&id| self.files[id].pending.is_empty())
+    }
+
     /// The live bytes of `file`.
     pub fn bytes(&self, file: &str) -> Option<&[u8]> {
         self.find(file).ok().map(|id| self.files[id].live.as_slice())
@@ -154,8 +159,12 @@ impl SimStorage {
     /// Puts a file there, durably; for damaging one, and for directories made up by a test.
     pub fn plant(&mut self, file: &str, bytes: &[u8]) {
         let image = bytes.to_vec();
-        self.files.push(SimFile { live: image.clone(), durable: image, pending: Vec::new() });
-        let id = self.files.len() - 1;
+        let planted = SimFile { live: image.clone(), durable: image, pending: Vec::new() };
+        let id = self.live.get(file).copied().unwrap_or(self.files.len());
+        match self.files.get_mut(id) {
+            Some(there) => *there = planted,
+            None => self.files.push(planted),
+        }
         self.live.insert(file.to_owned(), id);
         self.durable.insert(file.to_owned(), id);
     }

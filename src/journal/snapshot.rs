@@ -17,7 +17,7 @@
 //! synced, read back and verified before it takes the name.
 
 use super::error::{Damage, OpenError};
-use super::frame::Seam;
+use super::frame::{INDEX_MAX, Seam};
 use super::segment::{FILE_HEADER_BYTES, FORMAT_VERSION, Owner, open_sealed, read_start, seal};
 use super::storage::{Storage, StorageError, Stored, remove_if_there};
 use crate::codec::{DecodeError, Decoder, Encoder};
@@ -305,6 +305,9 @@ fn decode_header(mut input: Decoder<'_>) -> Result<(Owner, SnapshotMeta), Decode
     let chain = input.u32()?;
     let owner = Owner { cluster: ClusterId(input.u64()?), store: StoreId(input.u64()?) };
     let seam = Seam { index: Index(input.u64()?), epoch: Epoch(input.u64()?), chain };
+    if seam.index.0 > INDEX_MAX {
+        return Err(DecodeError::Invalid("index"));
+    }
     let count = input.u64()?;
     let origin = match input.u32()? {
         0 => Origin::Own,
