@@ -10,7 +10,10 @@ fn main() -> ExitCode {
     let dir = PathBuf::from(dir.map_or("bellwether.data", String::as_str));
     let addr = args.iter().position(|a| a == "--http-addr").and_then(|i| args.get(i + 1));
     if args.get(1).map(String::as_str) == Some("launcher") {
-        let s = bellwether::launcher::Settings { dir, idle_exit: Some(bellwether::launcher::IDLE_EXIT) };
+        let s = bellwether::launcher::Settings {
+            dir,
+            idle_exit: Some(bellwether::launcher::IDLE_EXIT),
+        };
         return bellwether::launcher::run(&s);
     }
     bellwether::agent::run(&bellwether::agent::Settings {
@@ -25,7 +28,11 @@ fn main() -> ExitCode {
         log_json: false,
         running_max: 4096,
         connections_max: 4096,
-        snapshot_bytes: args.iter().position(|a| a == "--snapshot-after").and_then(|i| args.get(i + 1)).map_or(64 << 20, |s| s.parse().unwrap()),
+        snapshot_bytes: args
+            .iter()
+            .position(|a| a == "--snapshot-after")
+            .and_then(|i| args.get(i + 1))
+            .map_or(64 << 20, |s| s.parse().unwrap()),
         leave_timeout: Duration::from_secs(15),
         warnings: vec![],
     })

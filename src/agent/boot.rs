@@ -110,8 +110,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     let owner = Owner { cluster: hard.cluster, store: hard.store };
     let settings = Settings { owner, segment_bytes: SEGMENT_BYTES };
     let mut reading = Reading::default();
-    let (journal, report) =
-        Journal::open(&mut storage, settings, &mut |item| reading.take(item))?;
+    let (journal, report) = Journal::open(&mut storage, settings, &mut |item| reading.take(item))?;
     let (state, records) = reading.finish()?;
     let (runs_log, runs, runs_torn) = open_runs(&mut storage, hard.store)?;
     let mut remarks = Vec::new();
@@ -141,10 +140,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
 }
 
 /// The identity in the directory, with this start counted; a new one for a new directory.
-fn identity(
-    dir: &Dir,
-    storage: &mut FileStorage,
-) -> Result<(Hard, HardFile, bool), BootError> {
+fn identity(dir: &Dir, storage: &mut FileStorage) -> Result<(Hard, HardFile, bool), BootError> {
     let failed = |error| BootError::Directory("write to", error);
     let unfinished = dir.metadata(GENESIS).map_err(failed)?.is_some();
     if let Some(loaded) = HardFile::load(storage)?.filter(|_| !unfinished) {
@@ -214,11 +210,13 @@ type OpenRuns = (RunsLog, Vec<RunsRecord>, Option<crate::journal::Torn>);
 fn open_runs(storage: &mut FileStorage, store: StoreId) -> Result<OpenRuns, BootError> {
     let mut records = Vec::new();
     let mut wrong = None;
-    let (log, torn) = RunsLog::open(storage, store, &mut |raw| {
-        match RunsRecord::decode(raw.kind, raw.schema, raw.payload) {
-            Ok(record) => records.push(record),
-            Err(error) => wrong = Some(format!("of the runs log {error}")),
-        }
+    let (log, torn) = RunsLog::open(storage, store, &mut |raw| match RunsRecord::decode(
+        raw.kind,
+        raw.schema,
+        raw.payload,
+    ) {
+        Ok(record) => records.push(record),
+        Err(error) => wrong = Some(format!("of the runs log {error}")),
     })?;
     match wrong {
         Some(why) => Err(BootError::Record(Index(records.len() as u64 + 1), why)),
@@ -263,9 +261,9 @@ impl Reading {
         }
         let state = match self.loader {
             None => State::new(),
-            Some(loader) => loader
-                .finish()
-                .map_err(|error| BootError::Record(Index(0), error.to_string()))?,
+            Some(loader) => {
+                loader.finish().map_err(|error| BootError::Record(Index(0), error.to_string()))?
+            }
         };
         Ok((state, self.records))
     }

@@ -166,14 +166,26 @@ mod tests {
 
     #[test]
     fn a_line_is_cut_at_its_limit() {
-        let log = Log { least: Level::Debug, json: false, with_time: false, dropped: 0, seen: BTreeMap::new() };
+        let log = Log {
+            least: Level::Debug,
+            json: false,
+            with_time: false,
+            dropped: 0,
+            seen: BTreeMap::new(),
+        };
         let line = log.line(Level::Info, "long", &[("x", "é".repeat(LINE_MAX_BYTES))]);
         assert!(line.len() <= LINE_MAX_BYTES && line.ends_with('\n'));
     }
 
     #[test]
     fn a_message_that_repeats_is_limited() {
-        let mut log = Log { least: Level::Debug, json: false, with_time: false, dropped: 0, seen: BTreeMap::new() };
+        let mut log = Log {
+            least: Level::Debug,
+            json: false,
+            with_time: false,
+            dropped: 0,
+            seen: BTreeMap::new(),
+        };
         let written = (0..100).filter(|_| log.admit("again").is_some()).count();
         assert_eq!(written, REPEATS_MAX as usize);
         assert!(log.admit("another").is_some());

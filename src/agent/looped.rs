@@ -92,7 +92,8 @@ impl Agent {
         // Before the first thread, which inherits the mask.
         let signals = SignalPipe::new().map_err(failed("take signals"))?;
         process::forbid_dumps().map_err(failed("forbid core dumps"))?;
-        let descriptors = limits::raise_descriptors().map_err(failed("raise the limit on files"))?;
+        let descriptors =
+            limits::raise_descriptors().map_err(failed("raise the limit on files"))?;
         let path = settings.data_dir.display();
         let opened = boot::open(&settings.data_dir)
             .map_err(|error| format!("the data directory {path} cannot be used: {error}"))?;
@@ -397,8 +398,7 @@ impl Agent {
     }
 
     fn is_over(&self) -> bool {
-        self.failed
-            || self.exit_by.is_some_and(|by| by <= self.now.mono || self.conns.is_empty())
+        self.failed || self.exit_by.is_some_and(|by| by <= self.now.mono || self.conns.is_empty())
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -466,9 +466,8 @@ fn listen(settings: &Settings, dir: &Dir, poll: &Poll) -> Result<Vec<Listener>, 
     }
     // The lock of the directory is held, so a socket that is there is nobody's any more.
     let bound = dir.unlink(API_SOCKET).and_then(|_| unix_socket::bind(dir, API_SOCKET));
-    let socket = bound.map_err(|error| {
-        format!("cannot listen on {API_SOCKET} in the data directory: {error}")
-    })?;
+    let socket = bound
+        .map_err(|error| format!("cannot listen on {API_SOCKET} in the data directory: {error}"))?;
     listeners.push(Listener::Unix(UnixListener::from_std(socket)));
     for (number, listener) in listeners.iter_mut().enumerate() {
         let token = Token(FIRST_LISTENER + number);

@@ -7,7 +7,7 @@
 //! |  0 | 4 | header crc: CRC-32 of bytes 4–43 |
 //! |  4 | 4 | length of the payload, at most [`PAYLOAD_MAX_BYTES`] |
 //! |  8 | 4 | payload crc: CRC-32 of the payload |
-//! | 12 | 4 | chain: CRC-32 continued from the record before (0 before the first) over index, epoch, kind, schema, length and payload crc |
+//! | 12 | 4 | chain: see below |
 //! | 16 | 8 | index, one more than that of the record before |
 //! | 24 | 8 | epoch, no lower than that of the record before |
 //! | 32 | 8 | group: the index of the first record of the same write |
@@ -16,9 +16,11 @@
 //! | 42 | 2 | schema: version of the payload's layout |
 //! | 44 | length | payload |
 //!
-//! A group is what one write and one sync made durable: all of it counts, or nothing. The chain
-//! leaves group and flags out, because replicas group as their disks allow; so it is equal on
-//! all of them. CRC-32 finds accidents, not attackers. Model: leveldb's `log_format.md`.
+//! The chain is the CRC-32, continued from the record before (0 before the first), of index,
+//! epoch, kind, schema, length and payload crc; it leaves group and flags out, because replicas
+//! group as their disks allow, and so is equal on all of them. A group is what one write and one
+//! sync made durable: all of it counts, or nothing. CRC-32 finds accidents, not attackers.
+//! Model: leveldb's `log_format.md`.
 
 use crate::codec::{Decoder, Encoder};
 use crate::ident::{Epoch, Index};

@@ -54,6 +54,10 @@ const STORY: &[Act] = &[
     Act::Append(2, 900, 0),
     Act::Truncate(3),
     Act::Snapshot(0),
+    Act::Append(2, 900, 0),
+    Act::Append(2, 900, 0),
+    Act::Append(2, 900, 0),
+    Act::Peer(5, 1),
     Act::Peer(0, 4),
     Act::Append(1, 1, 0),
     Act::Compact,
@@ -475,7 +479,7 @@ fn at_rest() -> Rig {
     let mut open = rig.live(&STORY[..10]).unwrap();
     for act in [
         Act::Append(2, 600, 0),
-        Act::Append(2, 600, 0),
+        Act::Append(2, 400, 0),
         Act::Append(1, 50, 1),
         Act::Runs(2, 30),
         Act::Append(2, 90, 0),
@@ -533,6 +537,8 @@ fn a_flip_of_any_byte_of_the_journal_is_noticed() {
     let all = rig.now();
     let files = segments(&rig.disk);
     assert!(files.len() >= 3, "{files:?}");
+    let groups_before = last_group(rig.disk.bytes(files.last().unwrap()).unwrap()).0 > 64;
+    assert!(groups_before, "the last segment holds more than the last group");
     for file in files.iter().map(String::as_str).chain(["snapshot"]) {
         let bytes = rig.disk.bytes(file).unwrap().to_vec();
         let newest = Some(file) == files.last().map(String::as_str);
@@ -548,6 +554,27 @@ fn a_flip_of_any_byte_of_the_journal_is_noticed() {
         rig.disk.plant(file, &bytes);
     }
     assert_eq!(read_all(&mut rig.disk).unwrap().2, all);
+}
+
+#[test]
+fn a_hole_in_the_last_group_is_a_tear_and_one_with_anything_behind_it_is_not() {
+    let mut rig = Rig::new();
+    let mut open = rig.live(&[Act::Append(1, 10, 1), Act::Append(3, 100, 0)]).unwrap();
+    let all = rig.now();
+    let newest = segments(&rig.disk).pop().unwrap();
+    let mut bytes = rig.disk.bytes(&newest).unwrap().to_vec();
+    let start = last_group(&bytes).0;
+    bytes[start..start + 60].fill(0);
+    rig.disk.plant(&newest, &bytes);
+    check_damaged(rig.disk.clone(), &newest, &all, 3, "the first of three is gone");
+    // A group that was begun behind it, however torn, shows that its sync had returned.
+    for behind in [&[0][..], &[7; 300]] {
+        rig.disk.plant(&newest, &[&bytes, behind].concat());
+        check_damaged(rig.disk.clone(), &newest, &all, 0, "bytes behind its last record");
+    }
+    rig.disk.plant(&newest, &bytes);
+    rig.append(&mut open, 1, 5, 0).unwrap();
+    check_damaged(rig.disk.clone(), &newest, &all, 0, "a group behind it");
 }
 
 #[test]
