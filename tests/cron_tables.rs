@@ -3,10 +3,13 @@
 //! A table is a list of blocks: a line that begins in the first column says what to ask, the
 //! indented lines below it what must come out. Lines that begin with `# ` explain.
 
+// A helper of a test fails as a test does.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use bellwether::cron::{Place, Zone, Zones, civil, parse};
 use bellwether::time::Second;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// Header: `schedule | zone | from [| name=x] [| anchor=time]`. Below: the next due times in that
@@ -80,6 +83,105 @@ fn accepted_texts_have_this_canonical_text() {
         assert_eq!(again.schedule, expression.schedule, "{}: {}", block.place, lines[0]);
         assert_eq!(again.to_string(), lines[0], "{}", block.place);
     }
+}
+
+/// The rule on clock changes, word for word, around every change of the clock of odd zones in
+/// twenty-five years, against a walk by minutes.
+#[test]
+fn real_clock_changes_follow_the_rule() {
+    // Africa/Casablanca and Asia/Gaza change four times a year, Lord Howe by half an hour, Troll by
+    // two hours, Dublin backwards in winter; Beirut, Havana and Santiago around midnight.
+    let names = "Africa/Cairo Africa/Casablanca America/Havana America/New_York America/Nuuk \
+                 America/Santiago America/Sao_Paulo America/St_Johns Antarctica/Casey \
+                 Antarctica/Troll Asia/Beirut Asia/Gaza Asia/Pyongyang Asia/Tehran \
+                 Australia/Lord_Howe Europe/Dublin Europe/Istanbul Europe/Paris Europe/Volgograd \
+                 Pacific/Apia Pacific/Chatham Pacific/Easter Pacific/Norfolk Pacific/Tongatapu";
+    let zones = SystemZones::default();
+    let mut changes = 0;
+    for name in names.split_whitespace() {
+        let zone = zones.zone(name).unwrap();
+        let start = time("2010-01-01T00:00:00Z", name);
+        let end = time("2042-01-01T00:00:00Z", name);
+        let mut before = offset(start.0, &zone);
+        for at in (start.0..end.0).step_by(86_400) {
+            let after = offset(at, &zone);
+            if before != after {
+                changes += 1;
+                check_change(&zone, first_second(at - 86_400, at, &zone));
+            }
+            before = after;
+        }
+    }
+    assert!(changes > 900, "only {changes} changes were found");
+}
+
+/// Checks schedules from some hours before to some hours after the change at `change`.
+fn check_change(zone: &Zone, change: i64) {
+    const DAY: i64 = 86_400;
+    let (before, after) = (offset(change - 1, zone), offset(change, zone));
+    let shown = |at: i64| at + if at < change { before } else { after };
+    let width = (after - before).abs() + 4 * 3_600;
+    let (start, end) = (change - width, change + width);
+    let mut seen = BTreeSet::new();
+    let mut last = shown(start - width) - 60;
+    let mut minutes_shown = Vec::new();
+    for at in (start - width..end).step_by(60) {
+        let local = shown(at);
+        minutes_shown.push((at, last + 60..local, local, !seen.insert(local)));
+        last = local;
+    }
+    type Hours = fn(i64) -> bool;
+    let schedules: [(&str, i64, bool, Hours); 7] = [
+        ("*/15 * * * *", 15, true, |_| true),
+        ("*/20 */3 * * *", 20, true, |hour| hour % 3 == 0),
+        ("*/15 0-23 * * *", 15, false, |_| true),
+        ("*/30 1-3 * * *", 30, false, |hour| (1..=3).contains(&hour)),
+        ("0 0 * * *", 60, false, |hour| hour == 0),
+        ("*/15 23,0,1 * * *", 15, false, |hour| [23, 0, 1].contains(&hour)),
+        ("*/10 2 * * *", 10, false, |hour| hour == 2),
+    ];
+    for (text, minutes, wild, hours) in schedules {
+        let matches = |local: i64| {
+            local.rem_euclid(minutes * 60) == 0 && hours(local.rem_euclid(DAY) / 3_600)
+        };
+        let mut expected = BTreeSet::new();
+        for (at, skipped, local, repeated) in &minutes_shown {
+            let due = if wild {
+                matches(*local)
+            } else {
+                skipped.clone().step_by(60).any(matches) || matches(*local) && !repeated
+            };
+            if due && *at >= start {
+                expected.insert(*at);
+            }
+        }
+        let schedule = parse(text).unwrap().schedule;
+        let place = Place { zone, name: "job", anchor: Second(0) };
+        let mut found = BTreeSet::new();
+        let mut at = Second(start - 1);
+        while let Some(due) = schedule.next_after(at, &place).filter(|due| due.0 < end) {
+            found.insert(due.0);
+            at = due;
+        }
+        assert_eq!(found, expected, "{text} in {zone:?} around {change}");
+    }
+}
+
+/// Local time minus UTC, in seconds, as the written time shows it.
+fn offset(at: i64, zone: &Zone) -> i64 {
+    let written = civil::format_in(Second(at), zone);
+    let (local, _) = written.split_at("2026-01-02T03:04:05".len());
+    time(&format!("{local}Z"), zone.name()).0 - at
+}
+
+/// The first second of the offset that `to` has and `from` has not.
+fn first_second(mut from: i64, mut to: i64, zone: &Zone) -> i64 {
+    let old = offset(from, zone);
+    while to - from > 1 {
+        let middle = from + (to - from) / 2;
+        if offset(middle, zone) == old { from = middle } else { to = middle }
+    }
+    to
 }
 
 struct Block {

@@ -146,21 +146,19 @@ impl Calendar {
         if self.is_full(Field::DayOfWeek) {
             return !0;
         }
+        let earliest = |weekday: u8| 1 + (weekday + 7 - first) % 7;
         let mut days = 0;
-        for weekday in 0..7_u8 {
-            let bit = 1 << weekday;
-            let earliest = 1 + (weekday + 7 - first) % 7;
-            if self.plain(Field::DayOfWeek) & u64::from(bit) != 0 {
-                days |= WEEKLY << earliest;
-            }
-            if self.last_day_of_week & bit != 0 {
-                days |= 1 << (earliest + (length - earliest) / 7 * 7);
-            }
-            for (weeks, nth) in (0..).zip(self.nth) {
-                let day = earliest + 7 * weeks;
-                if nth & bit != 0 && day <= length {
-                    days |= 1 << day;
-                }
+        for weekday in ones(self.plain(Field::DayOfWeek) as u32) {
+            days |= WEEKLY << earliest(weekday);
+        }
+        for weekday in ones(u32::from(self.last_day_of_week)) {
+            let earliest = earliest(weekday);
+            days |= 1 << (earliest + (length - earliest) / 7 * 7);
+        }
+        for (weeks, nth) in (0..).zip(self.nth) {
+            for weekday in ones(u32::from(nth)) {
+                let day = earliest(weekday) + 7 * weeks;
+                days |= u32::from(day <= length) << day.min(31);
             }
         }
         days

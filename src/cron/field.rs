@@ -117,13 +117,13 @@ impl Item<'_> {
             Some('-') => {
                 self.at += 1;
                 let last = self.value(true)?;
-                self.check_order(first, last)?;
+                self.check_order(first, last, &split_range(field, first, last))?;
                 return self.range(first, last, fields);
             }
             Some('~' | 'H' | 'h') => {
                 self.at += 1;
                 let last = self.value(true)?;
-                self.check_order(first, last)?;
+                self.check_order(first, last, &format!("{last}~{first}"))?;
                 return self.spread(first, last, fields);
             }
             Some('W' | 'w') if field == Field::DayOfMonth => {
@@ -275,18 +275,12 @@ impl Item<'_> {
         Ok(number)
     }
 
-    fn check_order(&self, first: u8, last: u8) -> Result<(), Diagnostic> {
+    fn check_order(&self, first: u8, last: u8, instead: &str) -> Result<(), Diagnostic> {
         if first <= last {
             return Ok(());
         }
-        let range = |low: u8, high: u8| {
-            if low == high { low.to_string() } else { format!("{low}-{high}") }
-        };
-        let before = range(first.min(self.field.max()), self.field.max());
-        let after = range(self.field.min(), last);
         let shown = self.text.get(..self.at).unwrap_or_default();
-        let message = format!("{shown} ends before it begins; write {before},{after}");
-        Err(self.wrong(0, &message))
+        Err(self.wrong(0, &format!("{shown} ends before it begins; write {instead}")))
     }
 
     /// Nothing may follow.
@@ -341,6 +335,14 @@ impl Item<'_> {
         let start = self.start + self.at;
         Diagnostic::new(start, start + word.len(), message)
     }
+}
+
+/// The two ranges that a range over the end of the field stands for.
+fn split_range(field: Field, first: u8, last: u8) -> String {
+    let range =
+        |low: u8, high: u8| if low == high { low.to_string() } else { format!("{low}-{high}") };
+    let (min, max) = (field.min(), field.max());
+    format!("{},{}", range(first.min(max), max), range(min, last))
 }
 
 /// At most twenty characters, for messages.

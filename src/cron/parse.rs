@@ -111,11 +111,8 @@ fn parse_fields(
             &Field::ALL[1..]
         }
         found => {
-            let (start, end) = match words {
-                [.., first, _] | [first] if found < 5 => (first.start, last_end(words)),
-                [_, _, _, _, _, _, extra, ..] => (extra.start, last_end(words)),
-                _ => (0, last_end(words)),
-            };
+            let start = words.get(6).or(words.first()).map_or(0, |word| word.start);
+            let end = words.last().map_or(0, Word::end);
             let plural = if found == 1 { "" } else { "s" };
             let message = format!("found {found} field{plural}; {EXPECTED}");
             return Err(Diagnostic::new(start, end, message));
@@ -125,8 +122,4 @@ fn parse_fields(
         parse_field(field, word, &mut fields)?;
     }
     Ok(fields.finish())
-}
-
-fn last_end(words: &[Word<'_>]) -> usize {
-    words.last().map_or(0, Word::end)
 }

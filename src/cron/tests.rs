@@ -29,7 +29,7 @@ fn next(schedule: &Schedule, after: i64, zone: &Zone) -> Option<i64> {
 #[test]
 fn due_days_are_those_of_a_walk_through_ten_years() {
     let zone = Zone::utc();
-    with_seeds(150, |rng| {
+    with_seeds(80, |rng| {
         let model = Model::random(rng, true);
         let schedule = parse(&format!("0 0 {}", model.days_text())).unwrap().schedule;
         let start = i64::try_from(rng.below(200 * 365)).unwrap() * DAY;
@@ -46,16 +46,16 @@ fn due_days_are_those_of_a_walk_through_ten_years() {
 }
 
 #[test]
-fn due_seconds_are_those_of_a_walk_through_two_days() {
+fn due_seconds_are_those_of_a_walk_through_a_day() {
     let zone = Zone::utc();
-    with_seeds(40, |rng| {
+    with_seeds(20, |rng| {
         let [second, minute, hour] =
             [(0, 59), (0, 59), (0, 23)].map(|(a, b)| Set::random(rng, a, b));
         let text = format!("{} {} {} * * *", second.text, minute.text, hour.text);
         let schedule = parse(&text).unwrap().schedule;
         let start = 1_700_000_000 + i64::try_from(rng.below(1_000_000)).unwrap();
         let mut due = next(&schedule, start - 1, &zone);
-        for at in start..start + 2 * DAY {
+        for at in start..start + DAY {
             let of_day = at % DAY;
             let parts = [of_day % 60, of_day / 60 % 60, of_day / 3_600];
             if [&second, &minute, &hour].iter().zip(parts).all(|(set, part)| set.has(part)) {
@@ -375,7 +375,9 @@ fn names_of_zones_are_checked_for_their_form() {
     ] {
         match check_zone_name(name) {
             Ok(()) => assert_eq!(complaint, "", "{name}"),
-            Err(said) => assert!(complaint != "" && said.starts_with(complaint), "{name}: {said}"),
+            Err(said) => {
+                assert!(!complaint.is_empty() && said.starts_with(complaint), "{name}: {said}");
+            }
         }
     }
     let zones = BTreeMap::from([("UTC".to_owned(), Zone::utc())]);
