@@ -21,8 +21,8 @@ const SHIFT_MAX: i64 = 2 * OFFSET_MAX;
 
 impl Schedule {
     /// The first due time strictly later than `after`; `None` when there is none in 400 years or
-    /// before the year 9999 ends. Takes a microsecond or so, and a few more where the search
-    /// crosses years.
+    /// before the year 9999 ends. Takes a microsecond or so, some more where the search crosses
+    /// years, and a millisecond for a wild hour that falls into the same gap year after year.
     pub fn next_after(&self, after: Second, place: &Place<'_>) -> Option<Second> {
         let after = after.clamp(FIRST.plus(-1), LAST);
         let next = match &self.0 {
