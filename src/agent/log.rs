@@ -45,10 +45,7 @@ impl Log {
         if note.level > self.least {
             return;
         }
-        let suppressed = match self.admit(note.message) {
-            Some(suppressed) => suppressed,
-            None => return,
-        };
+        let Some(suppressed) = self.admit(note.message) else { return };
         let mut fields = note.fields.clone();
         if suppressed > 0 {
             fields.push(("repeats_left_out", suppressed.to_string()));

@@ -77,7 +77,8 @@ mod tests {
     fn random_moments_read_back_as_themselves() {
         for seed in 0..5_000 {
             let mut rng = Rng::new(seed);
-            let at = Wall(-62_135_596_800_000 + rng.below((MAX.0 - -62_135_596_800_000) as u64) as i64);
+            let at =
+                Wall(-62_135_596_800_000 + rng.below((MAX.0 - -62_135_596_800_000) as u64) as i64);
             assert_eq!(parse_utc(&format_utc(at)), Some(at), "seed {seed}");
         }
     }

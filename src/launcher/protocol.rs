@@ -449,5 +449,4 @@ fn decode_entry(input: &mut Decoder<'_>) -> Result<(RunId, Entry), DecodeError> 
 }
 
 #[cfg(test)]
-#[path = "protocol_tests.rs"]
 mod tests;

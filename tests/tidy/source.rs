@@ -72,6 +72,14 @@ impl Source {
             all - tests
         }
     }
+
+    /// How many lines of code are not tests: blank lines and comments cost a reader nothing.
+    pub(crate) fn code_lines(&self) -> usize {
+        if is_test_file(&self.path) {
+            return 0;
+        }
+        self.product.lines().filter(|line| !line.trim().is_empty()).count()
+    }
 }
 
 /// Whether the name says that it holds tests only.
