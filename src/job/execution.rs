@@ -267,7 +267,7 @@ mod tests {
         check(
             OPEN,
             concat!(
-                r#"{"id":"17-n1-1","job_name":"backup","started_at":"1970-01-01T00:01:00.25Z","#,
+                r#"{"id":"17-n1-1","job_name":"backup","started_at":"1970-01-01T00:01:00.250Z","#,
                 r#""finished_at":"0001-01-01T00:00:00Z","success":false,"output":"a�b\n�","#,
                 r#""node_name":"n1","group":17,"attempt":1,"state":"running","#,
                 r#""trigger":"schedule","scheduled_for":"1970-01-01T00:01:00Z","#,
@@ -294,7 +294,7 @@ mod tests {
         check(
             ended,
             concat!(
-                r#"{"id":"17-n1-1","job_name":"backup","started_at":"1970-01-01T00:01:00.25Z","#,
+                r#"{"id":"17-n1-1","job_name":"backup","started_at":"1970-01-01T00:01:00.250Z","#,
                 r#""finished_at":"1970-01-01T00:01:01Z","success":true,"output":"","#,
                 r#""node_name":"n1","group":17,"attempt":1,"state":"succeeded","#,
                 r#""trigger":"schedule","scheduled_for":"1970-01-01T00:01:00Z","#,
@@ -314,8 +314,8 @@ mod tests {
         };
         let end = |count: &str| {
             [
-                r#"{"id":"17-skip","job_name":"backup","started_at":"1970-01-01T00:01:00.25Z","#,
-                r#""finished_at":"1970-01-01T00:01:00.25Z","success":false,"output":"","#,
+                r#"{"id":"17-skip","job_name":"backup","started_at":"1970-01-01T00:01:00.250Z","#,
+                r#""finished_at":"1970-01-01T00:01:00.250Z","success":false,"output":"","#,
                 r#""node_name":"","group":17,"attempt":1,"state":"skipped","#,
                 r#""trigger":"schedule","scheduled_for":"1970-01-01T00:01:00Z","#,
                 r#""exit_code":null,"signal":null,"duration_ms":0,"cpu_ms":null,"#,

@@ -197,7 +197,7 @@ mod tests {
             r#""catchup":"latest","catchup_window":"","catchup_max":100,"retry_backoff":"","#,
             r#""run_on":"all","queue_max":0,"limits":{},"output_limit":16777216,"keep":100,"#,
             r#""idempotent":false,"notify":[],"note":"","success_count":3,"error_count":0,"#,
-            r#""missed_count":0,"last_success":"1970-01-01T00:00:01.5Z","last_error":null,"#,
+            r#""missed_count":0,"last_success":"1970-01-01T00:00:01.500Z","last_error":null,"#,
             r#""status":"partially_failed","next":null,"dependent_jobs":[],"version":7,"#,
             r#""created_at":"1970-01-01T00:00:00Z","updated_at":"1970-01-01T00:00:00Z"}"#,
         );
