@@ -11,7 +11,7 @@ data=${DATA_DIR:-./bellwether.data}
 http=${HTTP_ADDR:-127.0.0.1:8080}
 socket=$data/api.sock
 job='{"name":"hello","schedule":"@every 5s","executor":"shell",
-      "executor_config":{"command":"echo hello from $BELLWETHER_EXECUTION_ID"}}'
+      "executor_config":{"shell":"true","command":"echo hello from $BELLWETHER_EXECUTION_ID"}}'
 
 find_program() {
     for program in "${BELLWETHER:-}" target/release/bellwether target/debug/bellwether; do
