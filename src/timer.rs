@@ -56,6 +56,12 @@ impl<D: Ord + Copy, T> TimerQueue<D, T> {
         self.heap.is_empty()
     }
 
+    /// Drops the entries whose payload `keep` refuses, in O(n): for a queue in which stale entries
+    /// outnumber the rest.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.heap.retain(|Reverse(entry)| keep(&entry.payload));
+    }
+
     /// Drops every entry.
     pub fn clear(&mut self) {
         self.heap.clear();
@@ -119,5 +125,16 @@ mod tests {
         assert_eq!(seen, [(1, 'a'), (1, 'b'), (5, 'c'), (5, 'd')]);
         assert_eq!(queue.peek(), Some((9, &'e')));
         assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn stale_entries_can_be_dropped_and_the_order_stays() {
+        let mut queue = TimerQueue::new();
+        for (deadline, name) in [(3, 'c'), (1, 'a'), (2, 'b'), (1, 'd')] {
+            queue.arm(deadline, name);
+        }
+        queue.retain(|&name| name != 'b');
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop_due(9)).collect();
+        assert_eq!(order, [(1, 'a'), (1, 'd'), (3, 'c')]);
     }
 }

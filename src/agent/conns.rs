@@ -18,6 +18,9 @@ use crate::timer::TimerQueue;
 
 /// Most bytes that one connection may give in one turn.
 const READ_TURN_BYTES: usize = 128 * 1024;
+/// Most bytes that requests under way may take, over all connections; beyond, the connection that
+/// holds most of them is closed. A stranger who is refused anyway could otherwise fill the memory.
+const HELD_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Tokens of connections start here, and are never used twice.
 pub(super) const FIRST_TOKEN: usize = 1 << 20;
 
@@ -47,6 +50,8 @@ struct Conn {
     request: Option<RequestId>,
     /// The deadline for which the queue of timers has an entry.
     armed: Option<Mono>,
+    /// Bytes that it held when it was last looked at.
+    held: usize,
 }
 
 /// What a connection wants of the node.
@@ -72,6 +77,8 @@ pub(super) struct Conns {
     timers: TimerQueue<Mono, Token>,
     next_token: usize,
     next_request: u64,
+    /// The sum over all connections.
+    held: usize,
     ending: bool,
 }
 
@@ -86,12 +93,15 @@ impl Conns {
             timers: TimerQueue::new(),
             next_token: FIRST_TOKEN,
             next_request: 0,
+            held: 0,
             ending: false,
         }
     }
 
-    /// Accepts what waits at `listener`; false when the system is short of something, so that it
-    /// must be tried again later, without waiting for an event.
+    /// Accepts what waits at `listener`.
+    ///
+    /// # Errors
+    /// When the system is short of something: to be tried again, without waiting for an event.
     pub(super) fn accept(
         &mut self,
         listener: &Listener,
@@ -155,12 +165,24 @@ impl Conns {
         }
         again |= conn.readable && conn.http.wants_read();
         again |= conn.request.is_none() && conn.writable && !conn.http.output().is_empty();
+        let held = conn.http.held_bytes();
+        self.held = self.held - conn.held + held;
+        conn.held = held;
         if conn.http.is_done() {
             self.close(token, wishes);
             return false;
         }
         self.arm(token);
+        self.bound_memory(wishes);
         again
+    }
+
+    fn bound_memory(&mut self, wishes: &mut Vec<Wish>) {
+        while self.held > HELD_MAX_BYTES {
+            let largest = self.conns.iter().max_by_key(|(_, conn)| conn.held);
+            let Some(token) = largest.map(|(&token, _)| token) else { return };
+            self.close(token, wishes);
+        }
     }
 
     /// Gives the answer to a request; the connection is then to be pumped.
@@ -231,7 +253,7 @@ impl Conns {
 
     fn add(&mut self, stream: Stream, peer: Peer, registry: &Registry, now: Mono) {
         if self.conns.len() >= self.max {
-            self.make_room();
+            self.make_room(&mut Vec::new());
         }
         if self.conns.len() >= self.max {
             return; // Every connection is being served, so the new one is the one to go.
@@ -260,21 +282,23 @@ impl Conns {
             shut: false,
             request: None,
             armed: None,
+            held: 0,
         };
         self.conns.insert(token, conn);
         self.arm(token);
     }
 
     /// Closes the connection that has waited longest without a complete request.
-    fn make_room(&mut self) {
+    fn make_room(&mut self, wishes: &mut Vec<Wish>) {
         let waiting = |(token, conn): (&Token, &Conn)| Some((conn.http.waiting_since()?, *token));
         if let Some((_, token)) = self.conns.iter().filter_map(waiting).min() {
-            self.conns.remove(&token);
+            self.close(token, wishes);
         }
     }
 
     fn close(&mut self, token: Token, wishes: &mut Vec<Wish>) {
         let Some(conn) = self.conns.remove(&token) else { return };
+        self.held -= conn.held;
         wishes.extend(conn.http.stream_id().map(Wish::Cancel));
         if let Some(request) = conn.request {
             self.requests.remove(&request);

@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::{TcpListener, UnixListener};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -18,26 +18,22 @@ use super::conns::{self, Conns, Listener, Wish};
 use super::disk::{Disk, Done, Work};
 use super::link::Link;
 use super::log::Log;
+use super::open::FIRST_LISTENER;
 use super::watch::{self, Watches};
-use super::zones::{FileZones, system_zone};
-use super::{Settings, boot};
-use crate::api::HostRule;
+use super::zones::FileZones;
+use super::{Settings, boot, open};
 use crate::http;
-use crate::node::{self, Effect, Input, Level, Node, Produced};
-use crate::sys::file::Dir;
+use crate::node::{Effect, Input, Level, Node, Produced};
 use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::timerfd::{Alarm, WallTimer};
-use crate::sys::{clock, limits, notify, process, unix_socket};
+use crate::sys::{clock, limits, notify, process};
 use crate::time::{Mono, Now, Wall};
 
 const SIGNALS: Token = Token(0);
 const ALARM: Token = Token(1);
 const DISK: Token = Token(2);
 const LAUNCHER: Token = Token(3);
-const FIRST_LISTENER: usize = 16;
 
-/// The API's Unix socket, in the data directory.
-pub(super) const API_SOCKET: &str = "api.sock";
 /// Most events taken at once.
 const EVENTS_MAX: usize = 1_024;
 /// How long accepting pauses when the system has no descriptor or memory left.
@@ -65,6 +61,8 @@ pub(super) struct Agent {
     watches: Watches,
     disk: Disk,
     node: Node,
+    /// The node's, to be told when the files have changed.
+    zones: Rc<FileZones>,
     now: Now,
     told_ready: bool,
     stop_by: Option<Mono>,
@@ -101,8 +99,8 @@ impl Agent {
             log.say(Level::Warn, "found at the start", vec![("what", remark.clone())]);
         }
         let poll = Poll::new().map_err(failed("wait for events"))?;
-        let listeners = listen(settings, &opened.dir, &poll)?;
-        log.say(Level::Info, "listening", addresses(&listeners, settings));
+        let listeners = open::listen(settings, &opened.dir, &poll)?;
+        log.say(Level::Info, "listening", open::addresses(&listeners, settings));
         let alarm = WallTimer::new().map_err(failed("make a timer"))?;
         for (token, fd) in [(SIGNALS, signals.as_fd()), (ALARM, alarm.as_fd())] {
             poll.registry()
@@ -111,10 +109,10 @@ impl Agent {
         }
         let waker = Waker::new(poll.registry(), DISK).map_err(failed("make a waker"))?;
         let disk = Disk::start(opened.files, Arc::new(waker)).map_err(failed("start a thread"))?;
-        let zones = FileZones::system();
-        let node_settings = node_settings(settings, &zones, opened.warnings);
+        let zones = Rc::new(FileZones::system());
+        let node_settings = open::node_settings(settings, &zones, opened.warnings);
         let now = clock::now();
-        let node = Node::new(node_settings, Box::new(zones), opened.found, now);
+        let node = Node::new(node_settings, Box::new(Rc::clone(&zones)), opened.found, now);
         let room = usize::try_from(descriptors.soft.saturating_sub(DESCRIPTORS_KEPT) / 2);
         let max = settings.connections_max.min(room.unwrap_or(usize::MAX)).max(1);
         let http = http::Settings { whom: settings.node_name.clone(), ..http::Settings::default() };
@@ -137,6 +135,7 @@ impl Agent {
             watches: Watches::default(),
             disk,
             node,
+            zones,
             now,
             told_ready: false,
             stop_by: None,
@@ -289,7 +288,10 @@ impl Agent {
             match self.signals.next() {
                 Ok(None) => return,
                 Ok(Some(Signal::Terminate | Signal::Interrupt)) => self.stop(),
-                Ok(Some(Signal::Hangup)) => self.input(Input::ZonesChanged),
+                Ok(Some(Signal::Hangup)) => {
+                    self.zones.forget();
+                    self.input(Input::ZonesChanged);
+                }
                 Ok(Some(Signal::User1)) => self.say_state(),
                 Ok(Some(Signal::Child)) => self.link.child_ended(),
                 Err(error) => return self.fail("cannot read signals", error.to_string()),
@@ -348,10 +350,10 @@ impl Agent {
         while let Some(done) = self.disk.poll() {
             match done {
                 Done::Durable(durable) => self.input(Input::Durable(durable)),
-                Done::Snapshot(None) => self.input(Input::SnapshotDone),
+                Done::Snapshot(None) => self.input(Input::SnapshotDone(true)),
                 Done::Snapshot(Some(why)) => {
                     self.log.say(Level::Warn, "snapshot given up", vec![("why", why)]);
-                    self.input(Input::SnapshotDone);
+                    self.input(Input::SnapshotDone(false));
                 }
                 Done::Failed(why) => self.fail("the disk failed", why),
             }
@@ -435,65 +437,4 @@ impl Agent {
         self.log.say(Level::Error, message, vec![("why", why)]);
         self.failed = true;
     }
-}
-
-fn node_settings(
-    settings: &Settings,
-    zones: &FileZones,
-    mut warnings: Vec<&'static str>,
-) -> node::Settings {
-    if settings.anonymous.is_some() {
-        warnings.push("anonymous");
-    }
-    node::Settings {
-        name: settings.node_name.clone(),
-        tags: settings.tags.clone(),
-        default_zone: settings.timezone.clone().unwrap_or_else(|| system_zone(zones)),
-        hosts: HostRule { names: settings.http_hosts.clone() },
-        running_max: settings.running_max,
-        snapshot_bytes: settings.snapshot_bytes,
-        warnings,
-    }
-}
-
-/// Opens every listener and registers it.
-fn listen(settings: &Settings, dir: &Dir, poll: &Poll) -> Result<Vec<Listener>, String> {
-    let mut listeners = Vec::new();
-    for address in &settings.http_addrs {
-        let listener = TcpListener::bind(*address)
-            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        listeners.push(Listener::Tcp(listener));
-    }
-    // The lock of the directory is held, so a socket that is there is nobody's any more.
-    let bound = dir.unlink(API_SOCKET).and_then(|_| unix_socket::bind(dir, API_SOCKET));
-    let socket = bound
-        .map_err(|error| format!("cannot listen on {API_SOCKET} in the data directory: {error}"))?;
-    listeners.push(Listener::Unix(UnixListener::from_std(socket)));
-    for (number, listener) in listeners.iter_mut().enumerate() {
-        let token = Token(FIRST_LISTENER + number);
-        let registered = match listener {
-            Listener::Tcp(tcp) => poll.registry().register(tcp, token, Interest::READABLE),
-            Listener::Unix(unix) => poll.registry().register(unix, token, Interest::READABLE),
-        };
-        registered.map_err(|error| format!("cannot wait for connections: {error}"))?;
-    }
-    Ok(listeners)
-}
-
-/// Where the API is, as it is bound: port 0 has become a number.
-fn addresses(listeners: &[Listener], settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut fields = Vec::new();
-    for listener in listeners {
-        match listener {
-            Listener::Tcp(tcp) => {
-                let bound = tcp.local_addr().map(|address| address.to_string());
-                fields.push(("http", bound.unwrap_or_default()));
-            }
-            Listener::Unix(_) => {
-                let path = settings.data_dir.join(API_SOCKET);
-                fields.push(("socket", path.display().to_string()));
-            }
-        }
-    }
-    fields
 }

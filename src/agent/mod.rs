@@ -10,6 +10,7 @@ mod disk;
 mod link;
 mod log;
 mod looped;
+mod open;
 mod storage;
 mod watch;
 mod zones;

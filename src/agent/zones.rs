@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::cron::{TZIF_MAX_BYTES, Zone, Zones, check_zone_name};
 
@@ -58,6 +59,12 @@ impl Zones for FileZones {
             cache.insert(name.to_owned(), zone.clone());
         }
         Some(zone)
+    }
+}
+
+impl Zones for Rc<FileZones> {
+    fn zone(&self, name: &str) -> Option<Zone> {
+        FileZones::zone(self, name)
     }
 }
 

@@ -24,8 +24,8 @@ pub enum Input {
     StreamClosed(StreamId),
     /// A batch is durable, and all before it.
     Durable(Durable),
-    /// The snapshot that was given out is in force, or was given up.
-    SnapshotDone,
+    /// The snapshot that was given out is in force; or, if false, was given up.
+    SnapshotDone(bool),
     /// The launcher has said something, or is gone.
     Launcher(LauncherEvent),
     /// A watched process has ended.

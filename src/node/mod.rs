@@ -92,6 +92,10 @@ pub struct Node {
     /// What was given to the disk, oldest first.
     on_disk: VecDeque<OnDisk>,
     snapshot_running: bool,
+    /// Bytes of journal below which no snapshot is tried again, after one was given up.
+    snapshot_not_below: u64,
+    /// Bytes of journal behind the snapshot, as the disk told last.
+    journal_bytes: u64,
     runs_bytes_compacted: u64,
     leaving: Leaving,
     effects: VecDeque<Effect>,
@@ -152,6 +156,8 @@ impl Node {
             next_ticket: 0,
             on_disk: VecDeque::new(),
             snapshot_running: false,
+            snapshot_not_below: 0,
+            journal_bytes: 0,
             runs_bytes_compacted: 0,
             leaving: Leaving::No,
             effects: VecDeque::new(),
@@ -172,7 +178,7 @@ impl Node {
                 self.streams.remove(&id);
             }
             Input::Durable(durable) => self.durable(durable),
-            Input::SnapshotDone => self.snapshot_running = false,
+            Input::SnapshotDone(in_force) => self.snapshot_done(in_force),
             Input::Launcher(event) => self.worker.launcher(event, now),
             Input::ProcessGone(process) => self.worker.process_gone(process, now),
             Input::ZonesChanged => self.scheduler.take_office(&self.state, &*self.zones, now),

@@ -195,10 +195,24 @@ impl Node {
         }
     }
 
+    /// A snapshot was written or given up. The reason for which one is given up, a full disk for
+    /// one, rarely goes away at once; so the next try waits until the journal has grown again.
+    pub(super) fn snapshot_done(&mut self, in_force: bool) {
+        self.snapshot_running = false;
+        self.snapshot_not_below = match in_force {
+            true => 0,
+            false => self.journal_bytes + self.settings.snapshot_bytes,
+        };
+    }
+
     /// Keeps both logs from growing without end.
     fn maintain(&mut self, disk: Durable) {
         let due = self.settings.snapshot_bytes.max(disk.snapshot_bytes);
-        if disk.journal_bytes > due && !self.snapshot_running && self.established.is_some() {
+        self.journal_bytes = disk.journal_bytes;
+        if disk.journal_bytes > due.max(self.snapshot_not_below)
+            && !self.snapshot_running
+            && self.established.is_some()
+        {
             self.snapshot_running = true;
             let chunks = self.state.snapshot().collect();
             self.effects.push_back(Effect::Snapshot(self.state.applied(), chunks));

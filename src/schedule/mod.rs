@@ -9,7 +9,7 @@
 mod owed;
 mod targets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub use targets::choose as choose_targets;
 pub const JOBS_PER_POLL: usize = 256;
 /// Most claims of one job that are proposed at once.
 pub const CLAIMS_PER_DECISION: usize = 100;
+/// How many alarms may be stale, beside one for each job.
+const STALE_ALARMS_MAX: usize = 1_024;
 /// A due time not older than this, in the office of a leader that was there all the time, was
 /// delayed and not missed: it is claimed, whatever the catch-up policy.
 const DELAY_MAX: i64 = 10;
@@ -42,6 +44,8 @@ pub struct Scheduler {
     jobs: BTreeMap<JobId, Scheduled>,
     alarms: TimerQueue<Second, (JobId, u64)>,
     next_token: u64,
+    /// Jobs without a plan.
+    unplanned: BTreeSet<JobId>,
     /// Since when this leader has watched the clock without a gap.
     live_since: Second,
 }
@@ -93,6 +97,7 @@ impl Scheduler {
     /// A job was deleted.
     pub fn job_deleted(&mut self, id: JobId) {
         self.jobs.remove(&id);
+        self.unplanned.remove(&id);
         if self.plans.len() > 2 * self.jobs.len() + 64 {
             self.plans.retain(|_, plan| Rc::strong_count(plan) > 1);
         }
@@ -192,7 +197,7 @@ impl Scheduler {
     /// Jobs whose zone is missing on this node, or whose schedule cannot be read: their marks
     /// wait.
     pub fn waiting_for_zone(&self) -> usize {
-        self.jobs.values().filter(|job| job.plan.is_none()).count()
+        self.unplanned.len()
     }
 
     fn plan(&mut self, job: &Job, zones: &dyn Zones) {
@@ -200,6 +205,10 @@ impl Scheduler {
         let spec = Spec::from_bytes(&job.spec).ok();
         let expires = spec.as_ref().and_then(|spec| spec.expires_at).map(Wall::second);
         let plan = spec.and_then(|spec| self.intern(spec, zones));
+        match plan.is_some() {
+            true => self.unplanned.remove(&job.id),
+            false => self.unplanned.insert(job.id),
+        };
         self.jobs.insert(job.id, Scheduled { plan, token: 0, expires, in_flight });
         self.arm_job(job);
     }
@@ -231,6 +240,11 @@ impl Scheduler {
         let timeline = timeline(&plan, job, scheduled.expires);
         if let Some(due) = timeline.next_after(job.decided_until) {
             self.alarms.arm(due, (job.id, self.next_token));
+        }
+        // Each edit of a job that is due in a year leaves an alarm behind; they are not to pile up.
+        if self.alarms.len() > 2 * self.jobs.len() + STALE_ALARMS_MAX {
+            let jobs = &self.jobs;
+            self.alarms.retain(|(id, token)| jobs.get(id).is_some_and(|job| job.token == *token));
         }
     }
 
