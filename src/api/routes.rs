@@ -88,7 +88,7 @@ pub(super) fn find(request: &Request) -> Result<Found, Response> {
     let segments = request.segments().map_err(|error| {
         Response::error(400, "bad_request", &format!("the path of the request {error}"))
     })?;
-    let mut allowed: Vec<&'static str> = Vec::new();
+    let mut allowed: Vec<String> = Vec::new();
     for route in table() {
         let Some(variables) = matches(route.path, &segments) else { continue };
         // HEAD is GET without the body, where GET changes nothing.
@@ -97,15 +97,15 @@ pub(super) fn find(request: &Request) -> Result<Found, Response> {
             let changes = route.changes;
             return Ok(Found { route, segments: variables, changes });
         }
-        allowed.push(method_name(&route.method));
+        allowed.push(route.method.name().to_owned());
         if route.method == Method::Get && !route.changes {
-            allowed.push("HEAD");
+            allowed.push("HEAD".to_owned());
         }
     }
     if allowed.is_empty() {
         return Err(Response::error(404, "not_found", "there is nothing under this path"));
     }
-    allowed.push("OPTIONS");
+    allowed.push("OPTIONS".to_owned());
     allowed.dedup();
     let allow = allowed.join(", ");
     if request.method == Method::Options {
@@ -134,17 +134,4 @@ fn matches(path: &[&str], segments: &[String]) -> Option<Vec<String>> {
         }
     }
     Some(variables)
-}
-
-fn method_name(method: &Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Patch => "PATCH",
-        Method::Delete => "DELETE",
-        Method::Options => "OPTIONS",
-        Method::Other(_) => "",
-    }
 }
