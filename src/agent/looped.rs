@@ -36,6 +36,8 @@ const LAUNCHER: Token = Token(3);
 
 /// Most events taken at once.
 const EVENTS_MAX: usize = 1_024;
+/// How long connections may take in one turn before everything else has its go again.
+const PUMP_MAX: Duration = Duration::from_millis(2);
 /// How long accepting pauses when the system has no descriptor or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers may take to be sent when the node has ended.
@@ -262,25 +264,22 @@ impl Agent {
         }
     }
 
-    /// Gives every connection with something to do one go. Those that have more are kept for the
-    /// next turn, so that no connection holds up the rest.
+    /// Moves bytes of the connections with something to do, in turn, for a bounded time: a fast
+    /// reader of a long list must not delay a fire.
     fn pump(&mut self) {
-        let mut later = VecDeque::new();
-        let mut left = 2 * self.dirty.len() + EVENTS_MAX;
+        let until = clock::now().mono + PUMP_MAX;
         while let Some(token) = self.dirty.pop_front() {
             let mut wishes = Vec::new();
             if self.conns.pump(token, self.now.mono, &mut wishes) {
-                later.push_back(token);
+                self.dirty.push_back(token);
             }
             for wish in wishes {
                 self.grant(wish);
             }
-            left -= 1;
-            if left == 0 {
-                break;
+            if clock::now().mono >= until {
+                return;
             }
         }
-        self.dirty.append(&mut later);
     }
 
     fn take_signals(&mut self) {
