@@ -142,8 +142,8 @@ fn check_config_says_ok_or_all_that_is_wrong() {
     let bad = file(home.path(), "bad", text);
     let err = format!(
         "bellwether: {bad}:1:1: \"node_name\" is not a setting; did you mean node-name?\n\
-         bellwether: {bad}:5:1: max-running: is given again, after line 4\n\
          bellwether: {bad}:3:14: tag: \"b\" has no \"=\"; write KEY=VALUE\n\
+         bellwether: {bad}:5:1: max-running: is given again, after line 4\n\
          See: bellwether help agent\n"
     );
     check(&mut program(&["check-config", &bad]), 2, "", &err);

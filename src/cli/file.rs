@@ -3,7 +3,7 @@
 //! A `#` at the start of a line or after a blank starts a comment. A key that may have several
 //! values may come on several lines. Reading goes on after an error, so that all are seen at once.
 
-use super::flags::{self, Given, Place, Setting};
+use super::flags::{self, Complaint, Given, Place, Setting};
 use super::quoted;
 
 /// Largest file, in bytes.
@@ -12,10 +12,10 @@ pub(super) const FILE_MAX_BYTES: usize = 1 << 20;
 pub(super) const LINE_MAX_BYTES: usize = 4 << 10;
 
 /// What the bytes of the file called `name` give, and every complaint about them.
-pub(super) fn parse(name: &str, bytes: &[u8]) -> (Vec<Given>, Vec<String>) {
+pub(super) fn parse(name: &str, bytes: &[u8]) -> (Vec<Given>, Vec<Complaint>) {
     if bytes.len() > FILE_MAX_BYTES {
-        let complaint = format!("{name}: is larger than {FILE_MAX_BYTES} bytes");
-        return (Vec::new(), vec![complaint]);
+        let text = format!("{name}: is larger than {FILE_MAX_BYTES} bytes");
+        return (Vec::new(), vec![Complaint { place: Place::File(name.into(), 0, 0), text }]);
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut given: Vec<Given> = Vec::new();
@@ -23,7 +23,8 @@ pub(super) fn parse(name: &str, bytes: &[u8]) -> (Vec<Given>, Vec<String>) {
     for (index, bytes) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = index + 1;
         let mut complain = |column: usize, what: String| {
-            complaints.push(format!("{name}:{line}:{column}: {what}"));
+            let text = format!("{name}:{line}:{column}: {what}");
+            complaints.push(Complaint { place: Place::File(name.into(), line, column), text });
         };
         match parse_line(bytes) {
             Ok(None) => {}

@@ -100,7 +100,7 @@ pub struct Given {
     pub place: Place,
 }
 
-/// Where a value was given.
+/// Where a value was given, the strongest first.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Place {
     /// On the command line.
@@ -109,6 +109,22 @@ pub enum Place {
     Variable,
     /// In a file; line and column from 1.
     File(String, usize, usize),
+}
+
+/// What is wrong with something that was given. Ordered by place, the strongest first.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Complaint {
+    /// Where it was given.
+    pub(super) place: Place,
+    /// The whole message.
+    pub(super) text: String,
+}
+
+impl Given {
+    /// Says that something is wrong with this value.
+    pub(super) fn complain(&self, why: impl fmt::Display) -> Complaint {
+        Complaint { place: self.place.clone(), text: format!("{self}: {why}") }
+    }
 }
 
 /// What a message about the value starts with.

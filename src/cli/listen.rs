@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::flags::{Given, Place};
+use super::flags::{Complaint, Given, Place};
 use super::value::Address;
 use crate::api::Role;
 
@@ -16,7 +16,7 @@ const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 808
 pub(super) struct Listening {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) warnings: Vec<String>,
-    pub(super) complaints: Vec<String>,
+    pub(super) complaints: Vec<Complaint>,
 }
 
 /// Decides about the addresses in `wanted`, where `anonymous` is what anyone may do there.
@@ -35,9 +35,9 @@ pub(super) fn decide(wanted: &[(Given, Address)], anonymous: Option<Role>) -> Li
             }
         };
         if exact.port() != 0 && listening.addresses.contains(&exact) {
-            listening.complaints.push(format!("{given}: {exact} is given twice"));
+            listening.complaints.push(given.complain(format_args!("{exact} is given twice")));
         } else if anonymous.is_none() && !is_loopback(exact) {
-            listening.complaints.push(refusal(given, exact));
+            listening.complaints.push(given.complain(refusal(given, exact)));
         }
         listening.addresses.push(exact);
     }
@@ -71,7 +71,7 @@ fn refusal(given: &Given, address: SocketAddr) -> String {
         Place::File(..) => format!("{name} = {value}"),
     };
     let mut text = format!(
-        "{given}: {address} can be reached from other hosts, and nothing tells who may call; \
+        "{address} can be reached from other hosts, and nothing tells who may call; \
          this would work:"
     );
     let local = line("http-addr", &format!("127.0.0.1:{port}"));

@@ -8,8 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::flags::{self, Fallback, Given, Kind, Place, Setting, Status, VARIABLE_PREFIX};
-use super::listen::{self, Listening};
+use super::flags::{
+    self, Complaint, Fallback, Given, Kind, Place, Setting, Status, VARIABLE_PREFIX,
+};
+use super::listen;
 use super::value::{self, Address, Value};
 use super::{World, file, quoted};
 use crate::agent::Settings;
@@ -73,7 +75,7 @@ pub fn launcher(given: Vec<Given>) -> Result<launcher::Settings, String> {
 struct Sum {
     given: Vec<Given>,
     warnings: Vec<String>,
-    complaints: Vec<String>,
+    complaints: Vec<Complaint>,
 }
 
 impl Sum {
@@ -89,7 +91,10 @@ impl Sum {
                 (Some(setting), Some(text)) => {
                     self.given.push(Given { setting, text: text.into(), place: Place::Variable });
                 }
-                (Some(_), None) => self.complaints.push(format!("{name}: is not UTF-8")),
+                (Some(_), None) => {
+                    let text = format!("{name}: is not UTF-8");
+                    self.complaints.push(Complaint { place: Place::Variable, text });
+                }
                 (None, _) => {
                     let near = flags::suggest(short, flags::all()).and_then(flags::find);
                     let hint = near.map(|near| format!("; did you mean {}?", near.variable()));
@@ -110,29 +115,34 @@ impl Sum {
                 self.complaints.extend(complaints);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {}
-            Err(error) => self.complaints.push(format!("{name}: cannot be read: {error}")),
+            Err(error) => {
+                let text = format!("{name}: cannot be read: {error}");
+                self.complaints.push(Complaint { place: Place::File(name, 0, 0), text });
+            }
         }
     }
 
     fn settle(mut self, world: &World) -> Result<Settings, Vec<String>> {
         let values = self.choose();
-        let listening = self.listen(&values);
+        let http_addrs = self.listen(&values);
         let timezone = values.text("timezone");
         if let Some(given) = values.given("timezone").filter(|g| !(world.knows_zone)(&g.text)) {
             let what = format!("{} is no time zone of this system", quoted(&given.text));
-            self.complaints.push(format!("{given}: {what}"));
+            self.complaints.push(given.complain(what));
         }
         let tags = self.tags(&values);
         if !self.complaints.is_empty() {
-            return Err(self.complaints);
+            // Within one place they stay in the order in which they were found.
+            self.complaints.sort_by(|a, b| a.place.cmp(&b.place));
+            return Err(self.complaints.into_iter().map(|complaint| complaint.text).collect());
         }
         let mut http_hosts: Vec<String> = values.texts("http-host").collect();
-        http_hosts.extend(listening.addresses.iter().filter_map(name_of));
+        http_hosts.extend(http_addrs.iter().filter_map(name_of));
         http_hosts.sort();
         http_hosts.dedup();
         Ok(Settings {
             data_dir: values.path("data-dir"),
-            http_addrs: listening.addresses,
+            http_addrs,
             http_hosts,
             anonymous: Role::from_name(values.word("anonymous")),
             node_name: values.text("node-name").unwrap_or_else(|| clean_name(&world.hostname)),
@@ -160,8 +170,9 @@ impl Sum {
                         Ok(_) | Err(_) => given.text.clone(),
                     };
                     if !accepted.contains(&text.as_str()) {
-                        self.complaints
-                            .push(format!("{given}: {} is refused: {why}", quoted(&text)));
+                        self.complaints.push(
+                            given.complain(format_args!("{} is refused: {why}", quoted(&text))),
+                        );
                     }
                 }
                 Status::Ignored(why) => {
@@ -170,7 +181,9 @@ impl Sum {
                         self.warnings.push(warning);
                     }
                 }
-                Status::Refused(why) => self.complaints.push(format!("{given}: is refused: {why}")),
+                Status::Refused(why) => {
+                    self.complaints.push(given.complain(format_args!("is refused: {why}")));
+                }
             }
         }
         values
@@ -182,18 +195,19 @@ impl Sum {
                 Ok(value) => {
                     let max = given.setting.values_max;
                     if values.add(given.clone(), value) > max {
-                        self.complaints.push(format!("{given}: has more than {max} values"));
+                        self.complaints
+                            .push(given.complain(format_args!("has more than {max} values")));
                     }
                 }
                 Err(why) => {
                     values.broken.push(given.setting.name);
-                    self.complaints.push(format!("{given}: {why}"));
+                    self.complaints.push(given.complain(why));
                 }
             }
         }
     }
 
-    fn listen(&mut self, values: &Values) -> Listening {
+    fn listen(&mut self, values: &Values) -> Vec<SocketAddr> {
         let wanted = values.all("http-addr").filter_map(|(given, value)| match value {
             Value::Address(address) => Some((given.clone(), *address)),
             _ => None,
@@ -204,9 +218,9 @@ impl Sum {
             wanted.clear();
         }
         let listening = listen::decide(&wanted, Role::from_name(values.word("anonymous")));
-        self.warnings.extend(listening.warnings.iter().cloned());
-        self.complaints.extend(listening.complaints.iter().cloned());
-        listening
+        self.warnings.extend(listening.warnings);
+        self.complaints.extend(listening.complaints);
+        listening.addresses
     }
 
     fn tags(&mut self, values: &Values) -> Vec<(String, String)> {
@@ -214,8 +228,8 @@ impl Sum {
         for (given, value) in values.all("tag") {
             if let Value::Pair(key, value) = value {
                 if tags.insert(key.clone(), value.clone()).is_some() {
-                    let what = format!("{given}: the key {} is given twice", quoted(key));
-                    self.complaints.push(what);
+                    let what = format!("the key {} is given twice", quoted(key));
+                    self.complaints.push(given.complain(what));
                 }
             }
         }
