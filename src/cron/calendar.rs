@@ -217,6 +217,15 @@ impl Calendar {
         resolved
     }
 
+    /// This calendar with each spread taken for all the values that some name may get.
+    pub(super) fn widest(&self) -> Calendar {
+        let mut widest = Calendar { spreads: None, ..self.clone() };
+        for spread in self.spreads() {
+            widest.add(spread.field, spread.reach());
+        }
+        widest
+    }
+
     /// All five of a day of week are the plain day.
     fn add_covered_weekdays(&mut self) {
         let all = self.nth.iter().fold(0x7f, |all, nth| all & nth);

@@ -11,6 +11,7 @@ mod calendar;
 pub mod civil;
 mod days;
 mod display;
+mod explain;
 mod field;
 mod next;
 mod parse;
@@ -19,6 +20,7 @@ mod tests;
 mod words;
 mod zone;
 
+pub use explain::{Explanation, explain};
 pub use parse::{FIELD_MAX_ITEMS, SCHEDULE_MAX_BYTES, parse};
 pub use zone::{TZIF_MAX_BYTES, ZONE_NAME_MAX_BYTES, Zone, Zones, check_zone_name};
 
@@ -36,6 +38,8 @@ pub struct Expression {
     pub schedule: Schedule,
     /// What is allowed but hardly meant, such as a step larger than its range.
     pub warnings: Vec<Diagnostic>,
+    /// The fields as they were written, if there were five: other programs read seconds first.
+    five_fields: Option<Box<str>>,
 }
 
 /// When a job is due. Two texts that ask for the same give equal schedules, and equal schedules

@@ -35,15 +35,22 @@ pub fn parse(text: &str) -> Result<Expression, Diagnostic> {
         words.remove(0);
     }
     let mut warnings = Vec::new();
+    let mut five_fields = None;
     let kind = match words.as_slice() {
         [] => {
             let message = format!("the schedule is empty; {EXPECTED}");
             return Err(Diagnostic::new(text.len(), text.len(), message));
         }
         [word, arguments @ ..] if word.text.starts_with('@') => parse_word(*word, arguments)?,
-        fields => Kind::Calendar(parse_fields(fields, &mut warnings)?),
+        fields => {
+            let calendar = parse_fields(fields, &mut warnings)?;
+            if let [first, _, _, _, last] = fields {
+                five_fields = text.get(first.start..last.end()).map(Box::from);
+            }
+            Kind::Calendar(calendar)
+        }
     };
-    Ok(Expression { zone, schedule: Schedule(kind), warnings })
+    Ok(Expression { zone, schedule: Schedule(kind), warnings, five_fields })
 }
 
 const EXPECTED: &str = "five fields are expected (minute hour day-of-month month day-of-week), \
