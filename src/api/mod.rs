@@ -32,6 +32,10 @@ use crate::schedule::Scheduler;
 use crate::store::{Job, Record, State};
 use crate::time::Now;
 
+/// The reason in [`View::not_ready`] for which nothing of the state may be shown: this node may
+/// have answered more, before it was started again, than it has applied now.
+pub const STARTING: &str = "starting";
+
 /// All that a handler may look at.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -124,6 +128,11 @@ pub fn handle(view: &View<'_>, request: &Request, peer: &Peer) -> Answer {
         Err(refused) => Answer::Now(refused),
         Ok(found) => match guard::admit(view, request, peer, found.route.role, found.changes) {
             Err(refused) => Answer::Now(refused),
+            // Even "not found" could take back what was answered before the start.
+            Ok(()) if found.route.role.is_some() && view.not_ready.contains(&STARTING) => {
+                let sentence = "this node does not yet know all of its journal; try again";
+                Answer::Now(unavailable(STARTING, sentence))
+            }
             Ok(()) => {
                 let call = Call { view, request, peer, segments: &found.segments };
                 (found.route.handler)(&call).unwrap_or_else(Answer::Now)

@@ -77,6 +77,8 @@ pub struct Node {
     state: State,
     /// Records behind the applied ones, in order.
     log: VecDeque<Entry>,
+    /// The end of the journal that the start found.
+    found: Index,
     election: Election,
     replication: Replication,
     /// Who leads, as far as this node knows, once the office is established.
@@ -145,6 +147,7 @@ impl Node {
             replication: Replication::new(identity.node, last, state.applied()),
             state,
             log: records.into(),
+            found: last.index,
             established: None,
             scheduler: Scheduler::default(),
             dispatch: Dispatch::default(),
