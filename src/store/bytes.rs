@@ -5,9 +5,10 @@
 //! the fields raises [`SCHEMA`]. What is read comes from a disk, so it is checked; a payload that
 //! is not exactly one of its kind is refused.
 
+use super::answers::{KEY_MAX_BYTES, RequestKey};
 use super::record::{
-    Claim, End, Ending, Entry, Facts, Finished, JobPut, Member, MemberState, Reason, Record, Skip,
-    SkipReason, TARGETS_MAX, Trigger,
+    Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
+    Skip, SkipReason, TARGETS_MAX, Trigger,
 };
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Boot, ClusterId, Epoch, Index, JobId, NodeId, RunId, StoreId};
@@ -31,39 +32,75 @@ impl Record {
             Record::Finished(_) => 7,
             Record::Skip(_) => 8,
             Record::ClockCorrected { .. } => 9,
+            Record::Keyed(_) => 10,
         }
     }
 
     /// Its payload.
     ///
     /// # Panics
-    /// When [`Entry::decode`] would refuse it: `actor` is too long, or the targets of a claim are
-    /// too many or not in order.
+    /// When [`Entry::decode`] would refuse it: `actor` or a key is too long, the targets of a claim
+    /// are too many or not in order, or a record with a key is one of two.
     pub fn encode(&self, wall: Wall, actor: &str) -> Vec<u8> {
         assert!(actor.len() <= ACTOR_MAX_BYTES, "an actor's name is bounded where it enters");
         let mut out = Encoder::new();
         out.i64(wall.0).str(actor);
+        self.encode_fields(&mut out);
+        out.into_bytes()
+    }
+
+    fn encode_fields(&self, out: &mut Encoder) {
         match self {
             Record::EpochStart { leader } => {
                 out.u32(leader.get());
             }
             Record::Config { cluster, voters } => {
                 out.u64(cluster.0);
-                encode_nodes(voters, &mut out);
+                encode_nodes(voters, out);
             }
-            Record::Node(member) => member.encode(&mut out),
-            Record::JobPut(put) => put.encode(&mut out),
+            Record::Node(member) => member.encode(out),
+            Record::JobPut(put) => put.encode(out),
             Record::JobDelete { job } => {
                 out.u64(job.0);
             }
-            Record::Claim(claim) => claim.encode(&mut out),
-            Record::Finished(finished) => finished.encode(&mut out),
-            Record::Skip(skip) => skip.encode(&mut out),
+            Record::Claim(claim) => claim.encode(out),
+            Record::Finished(finished) => finished.encode(out),
+            Record::Skip(skip) => skip.encode(out),
             Record::ClockCorrected { to } => {
                 out.i64(to.0);
             }
+            Record::Keyed(keyed) => {
+                assert!(!matches!(keyed.record, Record::Keyed(_)), "a change has one key");
+                keyed.key.encode(out);
+                keyed.record.encode_fields(out.u8(keyed.record.kind()));
+            }
         }
-        out.into_bytes()
+    }
+
+    fn decode_fields(kind: u8, input: &mut Decoder<'_>) -> Result<Record, DecodeError> {
+        Ok(match kind {
+            1 => Record::EpochStart { leader: NodeId::decode(input)? },
+            2 => Record::Config {
+                cluster: ClusterId(input.u64()?),
+                voters: input.list(NodeId::decode)?,
+            },
+            3 => Record::Node(Member::decode(input)?),
+            4 => Record::JobPut(JobPut::decode(input)?),
+            5 => Record::JobDelete { job: JobId(input.u64()?) },
+            6 => Record::Claim(Claim::decode(input)?),
+            7 => Record::Finished(Finished::decode(input)?),
+            8 => Record::Skip(Skip::decode(input)?),
+            9 => Record::ClockCorrected { to: Second(input.i64()?) },
+            10 => {
+                let key = RequestKey::decode(input)?;
+                let record = match input.u8()? {
+                    10 => return Err(DecodeError::Invalid("kind within a record with a key")),
+                    kind => Record::decode_fields(kind, input)?,
+                };
+                Record::Keyed(Box::new(Keyed { key, record }))
+            }
+            _ => return Err(DecodeError::Invalid("kind")),
+        })
     }
 }
 
@@ -88,23 +125,26 @@ impl Entry {
         if actor.len() > ACTOR_MAX_BYTES {
             return Err(DecodeError::Invalid("length of the actor"));
         }
-        let record = match kind {
-            1 => Record::EpochStart { leader: NodeId::decode(&mut input)? },
-            2 => Record::Config {
-                cluster: ClusterId(input.u64()?),
-                voters: input.list(NodeId::decode)?,
-            },
-            3 => Record::Node(Member::decode(&mut input)?),
-            4 => Record::JobPut(JobPut::decode(&mut input)?),
-            5 => Record::JobDelete { job: JobId(input.u64()?) },
-            6 => Record::Claim(Claim::decode(&mut input)?),
-            7 => Record::Finished(Finished::decode(&mut input)?),
-            8 => Record::Skip(Skip::decode(&mut input)?),
-            9 => Record::ClockCorrected { to: Second(input.i64()?) },
-            _ => return Err(DecodeError::Invalid("kind")),
-        };
+        let record = Record::decode_fields(kind, &mut input)?;
         input.finish()?;
         Ok(Entry { index, epoch, wall, actor, record })
+    }
+}
+
+impl RequestKey {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        assert!(self.is_sound(), "a key is bounded where it enters");
+        out.str(&self.text).u64(self.print).u16(self.status);
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<RequestKey, DecodeError> {
+        let (text, print) = (input.str()?.to_owned(), input.u64()?);
+        let key = RequestKey { text, print, status: input.u16()? };
+        key.is_sound().then_some(key).ok_or(DecodeError::Invalid("key of a request"))
+    }
+
+    fn is_sound(&self) -> bool {
+        (1..=KEY_MAX_BYTES).contains(&self.text.len()) && (200..300).contains(&self.status)
     }
 }
 

@@ -6,6 +6,7 @@
 //! drives it, one committed record at a time.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod bytes;
 mod fires;
 mod jobs;
@@ -13,18 +14,21 @@ mod record;
 mod snapshot;
 mod tails;
 
+pub use answers::{ANSWERS_MAX, Answered, KEY_MAX_BYTES, RequestKey};
 pub use bytes::{ACTOR_MAX_BYTES, SCHEMA};
 pub use fires::{Fire, History, Run, RunState};
 pub use jobs::{Job, Status};
 pub use record::{
-    Claim, End, Ending, Entry, Facts, Finished, JobPut, Member, MemberState, Reason, Record, Skip,
-    SkipReason, TARGETS_MAX, Trigger,
+    Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
+    Skip, SkipReason, TARGETS_MAX, Trigger,
 };
 pub use snapshot::{SnapshotError, SnapshotLoader};
 pub use tails::Tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+use answers::Answers;
 
 use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
 use crate::time::{Second, Wall};
@@ -50,6 +54,7 @@ pub struct State {
     /// Every run that has not ended, and its job.
     open: BTreeMap<RunId, JobId>,
     tails: Tails,
+    answers: Answers,
 }
 
 /// What a record changed, for those who act on it.
@@ -92,8 +97,12 @@ impl State {
         self.applied = entry.index;
         self.epoch = entry.epoch;
         self.newest_wall = self.newest_wall.max(entry.wall);
-        let (index, wall) = (entry.index, entry.wall);
-        match entry.record {
+        self.answers.expire(self.newest_wall);
+        self.apply_record(entry.record, entry.index, entry.wall)
+    }
+
+    fn apply_record(&mut self, record: Record, index: Index, wall: Wall) -> Change {
+        match record {
             Record::EpochStart { leader } => Change::EpochStarted(leader),
             Record::Config { cluster, voters } => {
                 self.cluster = cluster;
@@ -113,7 +122,35 @@ impl State {
                 self.correct_clock(to);
                 Change::ClockCorrected
             }
+            Record::Keyed(keyed) => self.apply_keyed(*keyed, index, wall),
         }
+    }
+
+    /// A change that was not made has no answer to remember: it may be tried again.
+    fn apply_keyed(&mut self, keyed: Keyed, index: Index, wall: Wall) -> Change {
+        let Keyed { key, record } = keyed;
+        // A deleted job's name must be looked up before.
+        let named = |id: JobId| self.jobs.get(&id).map(|job| Rc::clone(&job.name));
+        let deleted = match record {
+            Record::JobDelete { job } => named(job),
+            _ => None,
+        };
+        let change = self.apply_record(record, index, wall);
+        let (job, claimed) = match change {
+            Change::JobPut(job) | Change::JobDeleted(job) => (job, false),
+            Change::Claimed(job, _) => (job, true),
+            Change::EpochStarted(_)
+            | Change::Members
+            | Change::Ended(..)
+            | Change::Skipped(_)
+            | Change::ClockCorrected
+            | Change::Void(_) => return change,
+        };
+        let name = deleted.or_else(|| self.job(job).map(|job| Rc::clone(&job.name)));
+        if let Some(name) = name {
+            self.answers.put(index, Answered { key, wall, job, name, claimed });
+        }
+        change
     }
 
     /// Index of the newest record applied.
@@ -191,6 +228,12 @@ impl State {
         self.tails.get(run)
     }
 
+    /// What the change with the client's key `text` was answered, and by which record; `None` when
+    /// none is known or it is an hour ago at `now`.
+    pub fn answered(&self, text: &str, now: Wall) -> Option<(Index, &Answered)> {
+        self.answers.get(text, now)
+    }
+
     fn correct_clock(&mut self, to: Second) {
         self.clock_era = self.clock_era.wrapping_add(1);
         // The record is the proof that all later times were never real; the newest wall time must
@@ -217,6 +260,7 @@ impl State {
         }
         let indexed: BTreeSet<_> = self.open_runs().collect();
         assert_eq!(open, indexed, "the index of open runs must agree with the fires");
+        self.answers.check();
         assert!(self.jobs.keys().all(|id| !self.deleted.contains_key(id)));
         for job in self.deleted.values() {
             assert!(job.fires.has_open_run(), "a deleted job is kept for its open runs alone");

@@ -3,6 +3,7 @@
 //! The leader writes them; each carries all that its application depends on. Their bytes are the
 //! neighbour's, `bytes`.
 
+use super::answers::RequestKey;
 use crate::ident::{Boot, ClusterId, Epoch, Index, JobId, NodeId, RunId, StoreId};
 use crate::time::{Second, Wall};
 
@@ -59,6 +60,17 @@ pub enum Record {
         /// The second that is now.
         to: Second,
     },
+    /// A change to which the client gave a key: what became of it is remembered.
+    Keyed(Box<Keyed>),
+}
+
+/// A record with the key of the request that asked for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keyed {
+    /// The key.
+    pub key: RequestKey,
+    /// The change, never one with a key itself.
+    pub record: Record,
 }
 
 /// A node as the registry has it.

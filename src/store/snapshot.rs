@@ -1,15 +1,16 @@
 //! The state as chunks of bytes, and back.
 //!
 //! A snapshot is a header chunk, then for each job in order of number its own chunk, followed by
-//! chunks of its fires and skips; then deleted jobs in the same way; then the tails. Each starts
-//! with a tag. Fires, skips and tails are parted at [`CHUNK_BYTES`], so that no chunk grows with
-//! what a job keeps. That none is missing at the end is for the file around them to prove.
+//! chunks of its fires and skips; then deleted jobs in the same way; then the tails and the answers
+//! to keyed changes. Each starts with a tag. Lists are parted at [`CHUNK_BYTES`], so that no chunk
+//! grows with what a job keeps. That none is missing at the end is for the file around them to prove.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
 use super::State;
+use super::answers::{ANSWERS_MAX, Answered, RequestKey};
 use super::bytes::{decode_second, encode_nodes, encode_second};
 use super::fires::{Fire, History, Run, RunState};
 use super::jobs::{Job, SKIPS_MAX, Status};
@@ -27,6 +28,7 @@ const DELETED_JOB: u8 = 3;
 const FIRES: u8 = 4;
 const SKIPS: u8 = 5;
 const TAILS: u8 = 6;
+const ANSWERS: u8 = 7;
 
 impl State {
     /// The chunks of the whole state as it is, each made when it is asked for.
@@ -37,7 +39,11 @@ impl State {
             run.encode(out);
             out.bytes(tail);
         });
-        std::iter::once(self.header_chunk()).chain(live).chain(deleted).chain(tails)
+        let answers = list_chunks(ANSWERS, self.answers.iter(), |out, (index, answered)| {
+            encode_answered(index, answered, out);
+        });
+        let jobs = std::iter::once(self.header_chunk()).chain(live).chain(deleted);
+        jobs.chain(tails).chain(answers)
     }
 
     fn header_chunk(&self) -> Vec<u8> {
@@ -108,12 +114,20 @@ impl SnapshotLoader {
             }
             (FIRES, Some(_)) => self.add_fires(input.list(decode_fire)?)?,
             (SKIPS, Some(_)) => self.add_skips(input.list(decode_skip)?)?,
-            (TAILS, Some(_)) => {
+            (TAILS, Some((section, _))) => {
                 self.close_job()?;
+                if section > TAILS {
+                    return Err(SnapshotError::Order("tails after answers"));
+                }
                 self.place = Some((TAILS, JobId(0)));
                 for (run, tail) in input.list(decode_tail)? {
                     self.state.tails.put(run, tail);
                 }
+            }
+            (ANSWERS, Some(_)) => {
+                self.close_job()?;
+                self.place = Some((ANSWERS, JobId(0)));
+                self.add_answers(input.list(decode_answered)?)?;
             }
             (_, Some(_)) => return Err(DecodeError::Invalid("tag").into()),
         }
@@ -199,6 +213,21 @@ impl SnapshotLoader {
             true => Err(SnapshotError::Order("too many skips of a job")),
             false => Ok(()),
         }
+    }
+
+    fn add_answers(&mut self, answers: Vec<(Index, Answered)>) -> Result<(), SnapshotError> {
+        for (index, answered) in answers {
+            let newest = self.state.answers.iter().next_back().map(|(index, _)| index);
+            if newest >= Some(index) || index > self.state.applied {
+                return Err(SnapshotError::Order("answers out of order"));
+            }
+            let count = self.state.answers.iter().len();
+            self.state.answers.put(index, answered);
+            if count == ANSWERS_MAX || self.state.answers.iter().len() == count {
+                return Err(SnapshotError::Order("too many answers, or two of one key"));
+            }
+        }
+        Ok(())
     }
 
     fn current_job(&mut self) -> Result<&mut Job, SnapshotError> {
@@ -328,6 +357,24 @@ fn encode_fire(fire: &Fire, job: &Job, out: &mut Encoder) {
         };
         out.option(ending, |out, ending| ending.encode(out));
     });
+}
+
+fn encode_answered(index: Index, answered: &Answered, out: &mut Encoder) {
+    out.u64(index.0);
+    answered.key.encode(out);
+    out.i64(answered.wall.0).u64(answered.job.0).str(&answered.name).bool(answered.claimed);
+}
+
+fn decode_answered(input: &mut Decoder<'_>) -> Result<(Index, Answered), DecodeError> {
+    let index = Index(input.u64()?);
+    let answered = Answered {
+        key: RequestKey::decode(input)?,
+        wall: Wall(input.i64()?),
+        job: JobId(input.u64()?),
+        name: input.str()?.into(),
+        claimed: input.bool()?,
+    };
+    Ok((index, answered))
 }
 
 fn decode_skip(input: &mut Decoder<'_>) -> Result<(Index, Wall, Skip), DecodeError> {

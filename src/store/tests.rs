@@ -679,7 +679,7 @@ fn any_ending(rng: &mut Rng) -> Ending {
     }
 }
 
-const KINDS: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+const KINDS: [u8; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 
 fn any_record(rng: &mut Rng, kind: u8) -> Record {
     let record = match kind {
@@ -732,10 +732,19 @@ fn any_record(rng: &mut Rng, kind: u8) -> Record {
             reason: any(rng, &[SkipReason::WindowPassed, SkipReason::NoNode]),
         }),
         9 => Record::ClockCorrected { to: any_second(rng) },
+        10 => {
+            let kind = 1 + rng.below(9) as u8;
+            Record::Keyed(Box::new(Keyed { key: any_key(rng), record: any_record(rng, kind) }))
+        }
         other => panic!("no kind {other}"),
     };
     assert_eq!(record.kind(), kind);
     record
+}
+
+fn any_key(rng: &mut Rng) -> RequestKey {
+    let text = format!("k{}", rng.below(60));
+    RequestKey { text, print: any_number(rng), status: any(rng, &[200, 201, 299]) }
 }
 
 fn any_facts(rng: &mut Rng) -> Facts {
@@ -775,7 +784,7 @@ fn every_record_is_read_as_it_was_written_and_only_whole() {
 #[test]
 fn unknown_kinds_schemas_and_numbers_are_refused() {
     let put = any_record(&mut Rng::new(1), 4).encode(Wall(0), "");
-    for kind in [0, 10, 11, 255] {
+    for kind in [0, 11, 12, 255] {
         assert!(decode(kind, &put).is_err(), "kind {kind}");
     }
     for schema in [0, SCHEMA + 1, 255] {
@@ -861,10 +870,114 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
     }
 }
 
+#[test]
+fn a_key_within_a_key_and_a_key_of_any_other_size_are_not_read() {
+    let keyed = |text: &str, status| {
+        let key = RequestKey { text: text.to_owned(), print: 1, status };
+        Record::Keyed(Box::new(Keyed { key, record: Record::JobDelete { job: JobId(1) } }))
+    };
+    let read = |payload: &[u8]| decode(10, payload).map(|entry| entry.record);
+    let longest = "k".repeat(KEY_MAX_BYTES);
+    let whole = keyed(&longest, 201).encode(Wall(0), "");
+    assert_eq!(read(&whole), Ok(keyed(&longest, 201)));
+    let head = 8 + 4;
+    for (what, at, byte) in [("length", head, 65), ("status", head + 4 + 64 + 8, 0)] {
+        let mut wrong = whole.clone();
+        wrong[at] = byte;
+        assert!(read(&wrong).is_err(), "{what}");
+    }
+    let mut nested = whole[..head + 4 + 64 + 8 + 2].to_vec();
+    nested.push(10);
+    nested.extend_from_slice(&whole[head..]);
+    assert_eq!(
+        read(&nested),
+        Err(crate::codec::DecodeError::Invalid("kind within a record with a key"))
+    );
+}
+
+// ---- keys of requests ----
+
+fn with_key(text: &str, record: Record) -> Record {
+    let key = RequestKey { text: text.to_owned(), print: 5, status: 200 };
+    Record::Keyed(Box::new(Keyed { key, record }))
+}
+
+#[test]
+fn what_a_keyed_change_was_answered_is_known_until_it_is_an_hour_old() {
+    let mut world = World::default();
+    let put = world.record(&["put", "a"]);
+    assert_eq!(world.apply(with_key("made", put)), Change::JobPut(JobId(1)));
+    let claim = world.record(&["claim", "1", "hand"]);
+    world.apply(with_key("ran", claim));
+    world.line("end 2.1 succeeded");
+    world.apply(with_key("gone", Record::JobDelete { job: JobId(1) }));
+    let known = |world: &World, text: &str| {
+        let found = world.state.answered(text, world.state.newest_wall());
+        found.map(|(index, of)| (index.0, of.job.0, of.name.to_string(), of.claimed))
+    };
+    let a = || "a".to_owned();
+    assert_eq!(known(&world, "made"), Some((1, 1, a(), false)));
+    assert_eq!(known(&world, "ran"), Some((2, 1, a(), true)));
+    assert_eq!(known(&world, "gone"), Some((4, 1, a(), false)), "by the name it had");
+    assert_eq!(known(&world, "other"), None);
+
+    // What changed nothing may be tried again.
+    world.apply(with_key("void", Record::JobDelete { job: JobId(1) }));
+    assert_eq!(known(&world, "void"), None);
+
+    let last = world.state.applied().0;
+    let late = Entry {
+        index: Index(last + 1),
+        epoch: Epoch(1),
+        wall: Second(101 + 3_600).wall(),
+        actor: String::new(),
+        record: Record::JobDelete { job: JobId(9) },
+    };
+    world.state.apply(late);
+    assert_eq!(known(&world, "made"), None);
+    assert_eq!(world.state.answers.iter().len(), 2);
+    world.state.check();
+}
+
+#[test]
+fn answers_out_of_order_of_a_later_time_or_of_one_key_are_no_snapshot() {
+    let mut world = World::default();
+    for name in ["a", "b"] {
+        let put = world.record(&["put", name]);
+        world.apply(with_key(name, put));
+    }
+    let mut good = chunks(&world.state);
+    let answers = good.pop().unwrap();
+    assert!(load(&[good.clone(), vec![answers.clone()]].concat()).unwrap() == world.state);
+    assert!(load(&[good.clone(), vec![answers.clone(), answers]].concat()).is_err(), "twice");
+    for (what, first, second) in [("order", (2, "x"), (1, "y")), ("key", (1, "x"), (2, "x"))] {
+        let mut state = load(&good).unwrap();
+        let (_, one) = world.state.answered("a", Wall(0)).unwrap();
+        let mut bytes = Vec::new();
+        for (index, text) in [first, second] {
+            let mut one = one.clone();
+            text.clone_into(&mut one.key.text);
+            let mut alone = State::new();
+            std::mem::swap(&mut alone.answers, &mut state.answers);
+            alone.answers.put(Index(index), one);
+            bytes.push(chunks(&alone).pop().unwrap());
+        }
+        assert!(load(&[good.clone(), bytes].concat()).is_err(), "{what}");
+    }
+}
+
 // ---- random histories ----
 
 /// A record that a leader might write next, or might have written a moment too late.
 fn next_record(rng: &mut Rng, state: &State) -> Record {
+    let record = next_plain_record(rng, state);
+    if rng.chance(1, 3) {
+        return Record::Keyed(Box::new(Keyed { key: any_key(rng), record }));
+    }
+    record
+}
+
+fn next_plain_record(rng: &mut Rng, state: &State) -> Record {
     let job = pick_job(rng, state);
     if state.open_runs().len() > 40 && rng.chance(2, 3) {
         return end_of(rng, state);

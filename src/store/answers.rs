@@ -1,0 +1,154 @@
+//! Answers that a client may ask for again: what became of a change that carried a key.
+//!
+//! A key travels in the record of the change itself, so that both are there or neither. Kept for
+//! an hour by the time that the records carry, and no more than [`ANSWERS_MAX`]; the oldest go
+//! first. The body of an answer is not kept: it is made anew of what is known then.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::ident::{Index, JobId};
+use crate::time::Wall;
+
+/// Most answers that are kept.
+pub const ANSWERS_MAX: usize = 100_000;
+/// How long an answer is kept, in milliseconds.
+pub(super) const ANSWER_KEPT_MS: i64 = 3_600_000;
+/// Longest key, in bytes.
+pub const KEY_MAX_BYTES: usize = 64;
+
+/// The key that a client gave to a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestKey {
+    /// The key: 1 to [`KEY_MAX_BYTES`] bytes.
+    pub text: String,
+    /// What tells one request from another, so that a key is not taken for two.
+    pub print: u64,
+    /// The status of the answer.
+    pub status: u16,
+}
+
+/// What became of a change that carried a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// The key and the answer's status.
+    pub key: RequestKey,
+    /// When it was answered.
+    pub wall: Wall,
+    /// The job that was changed.
+    pub job: JobId,
+    /// Its name, which outlives it.
+    pub name: Rc<str>,
+    /// Whether the record was a claim, so that its index is the group of an execution.
+    pub claimed: bool,
+}
+
+/// All answers that are kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Answers {
+    by_index: BTreeMap<Index, Answered>,
+    by_key: BTreeMap<String, Index>,
+}
+
+impl Answers {
+    /// Keeps what the record at `index` answered; a key that is used again means the newer one.
+    pub(super) fn put(&mut self, index: Index, answered: Answered) {
+        if let Some(older) = self.by_key.insert(answered.key.text.clone(), index) {
+            self.by_index.remove(&older);
+        }
+        self.by_index.insert(index, answered);
+        while self.by_index.len() > ANSWERS_MAX {
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops what is too old at `now`.
+    pub(super) fn expire(&mut self, now: Wall) {
+        while self.by_index.first_key_value().is_some_and(|(_, first)| !is_kept(first, now)) {
+            self.drop_oldest();
+        }
+    }
+
+    /// What the change with the key `text` was answered, unless that is too long ago at `now`.
+    pub(super) fn get(&self, text: &str, now: Wall) -> Option<(Index, &Answered)> {
+        let index = *self.by_key.get(text)?;
+        let answered = self.by_index.get(&index)?;
+        is_kept(answered, now).then_some((index, answered))
+    }
+
+    /// All of them, oldest first.
+    pub(super) fn iter(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (Index, &Answered)> + DoubleEndedIterator {
+        self.by_index.iter().map(|(&index, answered)| (index, answered))
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, oldest)) = self.by_index.pop_first() {
+            self.by_key.remove(&oldest.key.text);
+        }
+    }
+
+    pub(super) fn check(&self) {
+        assert_eq!(self.by_index.len(), self.by_key.len(), "each key has one answer");
+        assert!(self.by_index.len() <= ANSWERS_MAX);
+        for (text, index) in &self.by_key {
+            assert_eq!(&self.by_index[index].key.text, text);
+        }
+    }
+}
+
+fn is_kept(answered: &Answered, now: Wall) -> bool {
+    now.ms_since(answered.wall) < ANSWER_KEPT_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(text: &str, at: i64) -> Answered {
+        Answered {
+            key: RequestKey { text: text.into(), print: 7, status: 201 },
+            wall: Wall(at),
+            job: JobId(1),
+            name: "a".into(),
+            claimed: false,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_an_hour() {
+        let mut answers = Answers::default();
+        answers.put(Index(1), answered("k", 1_000));
+        for (later, kept) in [(0, true), (ANSWER_KEPT_MS - 1, true), (ANSWER_KEPT_MS, false)] {
+            let found = answers.get("k", Wall(1_000 + later));
+            assert_eq!(found.is_some(), kept, "{later} ms later");
+        }
+        answers.expire(Wall(1_000 + ANSWER_KEPT_MS - 1));
+        assert_eq!(answers.iter().len(), 1);
+        answers.expire(Wall(1_000 + ANSWER_KEPT_MS));
+        assert_eq!(answers, Answers::default());
+        assert_eq!(answers.get("k", Wall(1_000)), None);
+    }
+
+    #[test]
+    fn the_oldest_answers_go_when_there_are_too_many() {
+        let mut answers = Answers::default();
+        for index in 0..=ANSWERS_MAX as u64 {
+            answers.put(Index(index), answered(&index.to_string(), 5));
+        }
+        answers.check();
+        assert_eq!(answers.get("0", Wall(5)), None);
+        assert!(answers.get("1", Wall(5)).is_some());
+        assert_eq!(answers.iter().len(), ANSWERS_MAX);
+    }
+
+    #[test]
+    fn a_key_that_is_used_again_means_the_newer_answer() {
+        let mut answers = Answers::default();
+        answers.put(Index(1), answered("k", 1));
+        answers.put(Index(2), answered("k", 2));
+        answers.check();
+        assert_eq!(answers.get("k", Wall(2)).unwrap().0, Index(2));
+    }
+}
