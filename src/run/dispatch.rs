@@ -81,7 +81,12 @@ impl Dispatch {
     }
 
     /// Takes what a node says of a run.
+    ///
+    /// # Panics
+    /// Before [`Dispatch::take_office`]: who has not applied all that is committed takes a run
+    /// that it has not heard of for one that has ended.
     pub fn report(&mut self, state: &State, run: RunId, report: Report, now: Now) {
+        assert!(self.epoch > Epoch(0), "only a leader is told of runs");
         let Some(job) = state.open_run(run) else {
             // The end is committed; the node may not have heard so.
             if matches!(report, Report::Ended(..)) {
