@@ -216,6 +216,13 @@ impl Agent {
         });
     }
 
+    /// Waits, after [`Agent::relaunch`], until the agent is ready, if that is not known yet.
+    #[track_caller]
+    pub(crate) fn wait_until_ready_again(&mut self) {
+        self.wait_until_listening();
+        self.wait_until_ready();
+    }
+
     /// Waits until the agent, since its last start, has logged a line that contains `part`, and
     /// returns the line.
     #[track_caller]
