@@ -80,8 +80,11 @@ impl Dir {
     /// # Errors
     /// Those of mkdir(2) and open(2).
     pub fn create(path: &Path) -> io::Result<Dir> {
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
-        Dir::open(path)
+        match DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path) {
+            // Something else has the name: what open(2) says of it is the clearer error.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Dir::open(path),
+        }
     }
 
     /// A second handle to the same directory.
@@ -383,6 +386,16 @@ mod tests {
         assert!(!lock_exclusive(&second).unwrap());
         drop(first);
         assert!(lock_exclusive(&second).unwrap());
+    }
+
+    #[test]
+    fn a_file_in_place_of_a_directory_is_called_what_it_is() {
+        let (temp, dir) = temp();
+        dir.file("x", Access::Create).unwrap();
+        for path in ["a/b/x", "a/b/x/y"] {
+            let error = Dir::create(&temp.path().join(path)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "{path}");
+        }
     }
 
     #[test]
