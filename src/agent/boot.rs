@@ -106,13 +106,16 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     }
     let top = dir.try_clone().map_err(failed("open"))?;
     let mut storage = FileStorage::open(top).map_err(failed("write to"))?;
-    let (hard, hard_file, hard_bad) = identity(&dir, &mut storage)?;
+    let (mut hard, mut hard_file, hard_bad) = identity(&dir, &mut storage)?;
     let owner = Owner { cluster: hard.cluster, store: hard.store };
     let settings = Settings { owner, segment_bytes: SEGMENT_BYTES };
     let mut reading = Reading::default();
     let (journal, report) = Journal::open(&mut storage, settings, &mut |item| reading.take(item))?;
     let (state, records) = reading.finish()?;
     let (runs_log, runs, runs_torn) = open_runs(&mut storage, hard.store)?;
+    // Last of all: a start that is refused does not count, and leaves the directory as it is.
+    hard.boot = next_boot(hard.boot);
+    hard_file.store(&mut storage, &hard).map_err(BootError::Write)?;
     let mut remarks = Vec::new();
     for torn in report.torn.iter().chain(&runs_torn) {
         let (bytes, place, kept) = (torn.bytes, &torn.file, &torn.kept_as);
@@ -139,17 +142,12 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     Ok(Opened { dir, lock, files, found, remarks, warnings })
 }
 
-/// The identity in the directory, with this start counted; a new one for a new directory.
+/// The identity in the directory, as the last start left it; a new one for a new directory.
 fn identity(dir: &Dir, storage: &mut FileStorage) -> Result<(Hard, HardFile, bool), BootError> {
     let failed = |error| BootError::Directory("write to", error);
     let unfinished = dir.metadata(GENESIS).map_err(failed)?.is_some();
     if let Some(loaded) = HardFile::load(storage)?.filter(|_| !unfinished) {
-        let mut hard = loaded.hard;
-        let unix_time = u64::try_from(clock::now().wall.second().0).unwrap_or(0);
-        hard.boot = Boot(unix_time.max(hard.boot.0 + 1));
-        let mut file = loaded.file;
-        file.store(storage, &hard).map_err(BootError::Write)?;
-        return Ok((hard, file, loaded.other_copy_bad));
+        return Ok((loaded.hard, loaded.file, loaded.other_copy_bad));
     }
     let ours = |name: &String| name.starts_with("journal/") || name == "snapshot" || name == "runs";
     let left: Vec<String> =
@@ -184,7 +182,7 @@ fn genesis(storage: &mut FileStorage) -> Result<(Hard, HardFile), BootError> {
         cluster: ClusterId(random::u64().map_err(failed)?.max(1)),
         store: StoreId(random::u64().map_err(failed)?),
         node,
-        boot: Boot(u64::try_from(now.second().0).unwrap_or(0).max(1)),
+        boot: Boot(0),
         promised_epoch: Epoch(0),
         promised_to: None,
     };
@@ -203,6 +201,13 @@ fn genesis(storage: &mut FileStorage) -> Result<(Hard, HardFile), BootError> {
     RunsLog::create(storage, hard.store)?;
     let file = HardFile::create(storage, &hard)?;
     Ok((hard, file))
+}
+
+/// The number of this start: the time, so that it is of use to a person, but always a higher one
+/// than that of the start before.
+fn next_boot(last: Boot) -> Boot {
+    let unix_time = u64::try_from(clock::now().wall.second().0).unwrap_or(0);
+    Boot(unix_time.max(last.0.saturating_add(1)))
 }
 
 type OpenRuns = (RunsLog, Vec<RunsRecord>, Option<crate::journal::Torn>);
