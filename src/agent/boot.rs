@@ -115,6 +115,13 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     let (runs_log, runs, runs_torn) = open_runs(&mut storage, hard.store)?;
     // Last of all: a start that is refused does not count, and leaves the directory as it is.
     hard.boot = next_boot(hard.boot);
+    // If one copy of the identity was lost, it may have been the newer one, with a promise that
+    // the journal is proof of. To whom it was is not known; said to be our own, it is given to
+    // nobody else in that epoch.
+    let epoch = journal.last().epoch;
+    if hard.promised_epoch < epoch {
+        (hard.promised_epoch, hard.promised_to) = (epoch, Some(hard.node));
+    }
     hard_file.store(&mut storage, &hard).map_err(BootError::Write)?;
     let mut remarks = Vec::new();
     for torn in report.torn.iter().chain(&runs_torn) {
