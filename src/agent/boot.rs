@@ -132,7 +132,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
         ));
     }
     let mut warnings = Vec::new();
-    if !report.kept.is_empty() {
+    if !report.kept.is_empty() || runs_torn.is_some() {
         warnings.push("torn_tail");
     }
     if hard_bad {
