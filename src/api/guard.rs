@@ -114,14 +114,23 @@ fn check_host(view: &View<'_>, request: &Request, peer: &Peer) -> Result<(), Res
 
 /// A change may come from a tool, which sends neither header, or from our own pages.
 fn check_origin(request: &Request) -> Result<(), Response> {
+    // An old client leaves by GET; a browser that follows a link or looks ahead must not, not even
+    // from our own pages.
+    if request.method == Method::Get {
+        let by_browser = ["Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User"];
+        let hints = by_browser.into_iter().chain(["Origin", "Referer", "Purpose"]);
+        if hints.into_iter().any(|name| request.headers.get(name).is_some()) {
+            return Err(Response::error(405, "method_not_allowed", "use POST")
+                .header("Allow", "POST, OPTIONS"));
+        }
+    }
     let refuse = |what: &str| {
         let sentence = format!("a page from elsewhere may not change anything here ({what})");
         Err(Response::error(403, "cross_site", &sentence))
     };
     let mut sites = request.headers.all("Sec-Fetch-Site");
     match (sites.next(), sites.next()) {
-        (None | Some("same-origin"), None) => {}
-        (Some("none"), None) if request.method != Method::Get => {}
+        (None | Some("same-origin" | "none"), None) => {}
         _ => return refuse("Sec-Fetch-Site"),
     }
     let mut origins = request.headers.all("Origin");
@@ -132,15 +141,6 @@ fn check_origin(request: &Request) -> Result<(), Response> {
                 origin.strip_prefix("http://").is_some_and(|own| own.eq_ignore_ascii_case(host))
             }) => {}
         _ => return refuse("Origin"),
-    }
-    // An old client leaves by GET; a browser that follows a link or looks ahead must not.
-    if request.method == Method::Get {
-        let by_browser = ["Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User"];
-        let hints = by_browser.into_iter().chain(["Origin", "Referer", "Purpose"]);
-        if hints.into_iter().any(|name| request.headers.get(name).is_some()) {
-            return Err(Response::error(405, "method_not_allowed", "use POST")
-                .header("Allow", "POST, OPTIONS"));
-        }
     }
     Ok(())
 }
