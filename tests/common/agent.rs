@@ -23,6 +23,7 @@ pub(crate) const MARK: &str = "BELLWETHER_TEST";
 pub(crate) struct Builder {
     program: PathBuf,
     stand_in: Option<String>,
+    through: Option<String>,
     flags: Vec<String>,
     env: Vec<(String, String)>,
     data_dir: Option<PathBuf>,
@@ -47,7 +48,8 @@ impl Builder {
         self
     }
 
-    /// Uses `dir` instead of a fresh directory, which is removed in the end; `dir` is not.
+    /// Uses `dir` as it is, there or not, instead of a fresh directory, which is removed in the
+    /// end; `dir` is not.
     pub(crate) fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(dir.into());
         self
@@ -57,6 +59,19 @@ impl Builder {
     /// the harness.
     pub(crate) fn stand_in(mut self, script: &str) -> Self {
         self.stand_in = Some(script.to_owned());
+        self
+    }
+
+    /// Runs this shell script, which ends with `exec "$@"` and prepares what the agent inherits:
+    /// limits, descriptors, user.
+    pub(crate) fn through(mut self, script: &str) -> Self {
+        self.through = Some(script.to_owned());
+        self
+    }
+
+    /// Runs this program instead of the one that was built with the tests.
+    pub(crate) fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
         self
     }
 
@@ -74,8 +89,11 @@ impl Builder {
     pub(crate) fn launch(self) -> Agent {
         let home = tempfile::Builder::new().prefix("bellwether-test-").tempdir();
         let home = home.expect("a directory for the test can be made");
-        let data_dir = self.data_dir.clone().unwrap_or_else(|| home.path().join("data"));
-        fs::create_dir_all(&data_dir).expect("a data directory can be made");
+        let data_dir = self.data_dir.clone().unwrap_or_else(|| {
+            let fresh = home.path().join("data");
+            fs::create_dir(&fresh).expect("a data directory can be made");
+            fresh
+        });
         let log = Log::default();
         let mut agent =
             Agent { builder: self, home, data_dir, log, starts: Vec::new(), mark: 0, http: None };
@@ -85,13 +103,20 @@ impl Builder {
 
     fn command(&self, home: &Path, data_dir: &Path, id: &str) -> Command {
         let mut command;
-        match &self.stand_in {
-            Some(script) => {
+        match (&self.stand_in, &self.through) {
+            (Some(script), _) => {
                 command = Command::new("/bin/sh");
                 command.args(["-c", script, "stand-in"]).arg(data_dir);
             }
-            None => {
-                command = Command::new(&self.program);
+            (None, through) => {
+                command = match through {
+                    None => Command::new(&self.program),
+                    Some(script) => {
+                        let mut shell = Command::new("/bin/sh");
+                        shell.args(["-c", script, "through"]).arg(&self.program);
+                        shell
+                    }
+                };
                 command.args(["agent", "--http-addr", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
             }
         }
@@ -134,6 +159,7 @@ impl Agent {
         Builder {
             program: PathBuf::from(env!("CARGO_BIN_EXE_bellwether")),
             stand_in: None,
+            through: None,
             flags: Vec::new(),
             env: Vec::new(),
             data_dir: None,
@@ -231,6 +257,25 @@ impl Agent {
             Some(line) => line,
             None => panic!("no line with {part} in the log"),
         }
+    }
+
+    /// Waits until the agent answers 200 to `GET /ready` on its Unix socket: for one whose log
+    /// nobody can read.
+    #[track_caller]
+    pub(crate) fn wait_until_ready_on_socket(&mut self) {
+        let unix = self.unix();
+        wait_until(DEADLINE, "the agent is ready", || {
+            assert!(self.is_running(), "the agent has ended: {:?}", self.current().wait(DEADLINE));
+            let reply = unix.try_request("GET", "/ready", &[], None).ok()?;
+            (reply.status == 200).then_some(())
+        });
+    }
+
+    /// Waits until nobody writes the log any more, and returns all of it.
+    #[track_caller]
+    pub(crate) fn whole_log(&self) -> String {
+        assert!(self.log.wait_for_end(DEADLINE), "somebody keeps the log open");
+        self.log()
     }
 
     /// All that was logged, by every start.

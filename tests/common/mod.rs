@@ -12,10 +12,12 @@ mod client;
 mod keeper;
 mod log;
 mod process;
+mod user;
 
 pub(crate) use agent::{Agent, Builder};
 pub(crate) use client::{Client, Connection, Reply};
 pub(crate) use process::{Pid, alive, leftovers};
+pub(crate) use user::{NOBODY, as_user, is_root};
 
 use std::time::{Duration, Instant};
 
