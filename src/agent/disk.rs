@@ -6,10 +6,10 @@
 //! process is to end, and a restart finds out what is durable.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
 
 use super::boot::Files;
@@ -48,7 +48,7 @@ pub(super) enum Done {
 /// The loop's side of the disk thread.
 #[derive(Debug)]
 pub(super) struct Disk {
-    work: Option<Sender<Work>>,
+    work: Arc<Queue>,
     done: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,20 +56,18 @@ pub(super) struct Disk {
 impl Disk {
     /// Starts the thread over `files`. It wakes the loop by `waker` for each group.
     pub(super) fn start(files: Files, waker: Arc<Waker>) -> std::io::Result<Disk> {
-        let (work, work_in) = crossbeam_channel::bounded(QUEUE_MAX);
+        let work = Arc::new(Queue::default());
         let (done_out, done) = crossbeam_channel::unbounded();
         let mut thread = Thread { files, done: done_out, waker, snapshot: None };
         let builder = std::thread::Builder::new().name("disk".into()).stack_size(256 * 1024);
+        let work_in = Arc::clone(&work);
         let thread = builder.spawn(move || thread.run(&work_in))?;
-        Ok(Disk { work: Some(work), done, thread: Some(thread) })
+        Ok(Disk { work, done, thread: Some(thread) })
     }
 
     /// Queues work; nothing happens when the thread has ended after an error.
     pub(super) fn push(&self, work: Work) {
-        if let Some(queue) = &self.work {
-            // It ends only after it has reported why.
-            let _ = queue.send(work);
-        }
+        self.work.push(work);
     }
 
     /// The next thing that has become of work, if any.
@@ -80,10 +78,60 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.work = None;
+        self.work.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Work on its way to the thread. Not a channel: one that spins and yields before it sleeps gives
+/// a busy machine's processor away right when the next work is about to come, and is given it back
+/// milliseconds later.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// That there is work, or room, or an end: only one side can be waiting at a time.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    work: VecDeque<Work>,
+    is_closed: bool,
+}
+
+impl Queue {
+    /// Puts work in, or drops it when nobody takes any more; waits while the queue is full.
+    fn push(&self, work: Work) {
+        let full = |waiting: &mut Waiting| waiting.work.len() >= QUEUE_MAX && !waiting.is_closed;
+        let waited = self.changed.wait_while(self.lock(), full);
+        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner);
+        if !waiting.is_closed {
+            waiting.work.push_back(work);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes all there is, and waits for some if `wait` says so. False when nothing will come.
+    fn pull(&self, into: &mut VecDeque<Work>, wait: bool) -> bool {
+        let nothing = |waiting: &mut Waiting| wait && waiting.work.is_empty() && !waiting.is_closed;
+        let waited = self.changed.wait_while(self.lock(), nothing);
+        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner);
+        into.append(&mut waiting.work);
+        self.changed.notify_one();
+        !waiting.is_closed
+    }
+
+    /// Nothing is put in any more, or taken out.
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Whoever panicked here has changed nothing by halves.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,24 +143,15 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(&mut self, queue: &Receiver<Work>) {
+    fn run(&mut self, queue: &Queue) {
         let mut pulled = VecDeque::new();
         loop {
-            if pulled.is_empty() && self.snapshot.is_none() {
-                match queue.recv() {
-                    Ok(work) => pulled.push_back(work),
-                    Err(_) => return,
-                }
-            }
-            loop {
-                match queue.try_recv() {
-                    Ok(work) => pulled.push_back(work),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) if pulled.is_empty() => return,
-                    Err(TryRecvError::Disconnected) => break,
-                }
+            let wait = pulled.is_empty() && self.snapshot.is_none();
+            if !queue.pull(&mut pulled, wait) && pulled.is_empty() {
+                return;
             }
             if let Err(error) = self.turn(&mut pulled) {
+                queue.close();
                 self.say(Done::Failed(error.to_string()));
                 return;
             }
@@ -295,7 +334,39 @@ fn parts<T>(records: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
 
 #[cfg(test)]
 mod tests {
-    use super::parts;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_queue_keeps_the_order_and_is_emptied_after_its_end() {
+        let queue = Arc::new(Queue::default());
+        let sender = Arc::clone(&queue);
+        // More than there is room for, so that the sender has to wait for the receiver.
+        let count = QUEUE_MAX as u64 + 100;
+        let thread = std::thread::spawn(move || {
+            for number in 0..count {
+                sender.push(Work::Snapshot(Index(number), Vec::new()));
+            }
+            sender.close();
+            sender.push(Work::CompactRuns(Vec::new()));
+        });
+        let (mut taken, mut pulled) = (0, VecDeque::new());
+        loop {
+            let more = queue.pull(&mut pulled, true);
+            assert!(pulled.len() <= QUEUE_MAX);
+            for work in pulled.drain(..) {
+                assert!(matches!(work, Work::Snapshot(Index(at), _) if at == taken));
+                taken += 1;
+            }
+            if !more {
+                break;
+            }
+        }
+        thread.join().unwrap();
+        assert_eq!(taken, count);
+        assert!(!queue.pull(&mut pulled, false) && pulled.is_empty(), "nothing came after the end");
+    }
 
     #[test]
     fn parts_hold_everything_once_in_order_and_none_is_too_large() {
