@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::list::{Page, bad_query, number};
 use super::shown;
 use super::stream::{Items, Stream};
-use super::{Answer, Call, Change, Handled, JobContext, Then, View};
+use super::tags::{check_version, tagged};
+use super::{Answer, Call, Change, Handled, JobContext, RunOnce, Then, View};
 use crate::cron::{self, Place, Zone, civil};
 use crate::http::{Body, Response};
 use crate::ident::JobId;
@@ -15,6 +16,9 @@ use crate::job::{Concurrency, Draft, Mode, Parsed, Refusal, RefusalKind, RunOn, 
 use crate::schedule::choose_targets;
 use crate::store::{Claim, Facts, JOBS_MAX, Job, JobPut, Record, Trigger};
 use crate::time::Second;
+
+/// What is said of a definition that validation let in and nobody can read.
+const UNREADABLE: &str = "the stored definition cannot be read; this is a bug";
 
 /// Most due times of one preview.
 const PREVIEW_MAX: usize = 1_000;
@@ -37,13 +41,7 @@ pub(super) fn list(call: &Call<'_>) -> Handled {
 pub(super) fn show(call: &Call<'_>) -> Handled {
     let job = call.job()?;
     let body = shown::job(call.view, job, Vec::new(), call.wants_pretty());
-    let etag = format!("\"{}\"", job.version);
-    // Counters change without a new version, so the tag names them too.
-    let tag = format!("\"{}-{}\"", job.version, call.view.state.applied());
-    if call.request.headers.get("If-None-Match").is_some_and(|seen| seen == tag) {
-        return Ok(Answer::Now(Response::new(304, Body::Empty).header("ETag", tag)));
-    }
-    Ok(Answer::Now(Response::json(200, body).header("ETag", tag).header("X-Job-Version", etag)))
+    Ok(Answer::Now(tagged(call, job, Response::json(200, body))))
 }
 
 /// POST and PUT: the definition becomes what the body says.
@@ -70,6 +68,7 @@ pub(super) fn delete(call: &Call<'_>) -> Handled {
         settle: None,
         record: Record::JobDelete { job: job.id },
         actor: call.peer.who.clone(),
+        key: None,
         then: Then::Fixed(Response::json(200, body)),
     })))
 }
@@ -78,11 +77,15 @@ pub(super) fn delete(call: &Call<'_>) -> Handled {
 pub(super) fn run(call: &Call<'_>) -> Handled {
     call.require_leader()?;
     let job = call.job()?;
+    check_version(call, Some(job))?;
+    let claim = claim_by_hand(call.view, job)
+        .map_err(|not_run| Response::error(not_run.status, not_run.code, &not_run.sentence))?;
     Ok(Answer::Change(Box::new(Change {
         name: job.name.to_string(),
         settle: None,
-        record: claim_by_hand(call.view, job)?,
+        record: claim,
         actor: call.peer.who.clone(),
+        key: None,
         then: Then::Claimed { pretty: call.wants_pretty() },
     })))
 }
@@ -135,24 +138,34 @@ pub(super) fn preview(call: &Call<'_>) -> Handled {
     Ok(Answer::Now(call.json(200, due_times(&expression.schedule, &place, now, count, None))))
 }
 
+/// Why a job is not run by hand.
+#[derive(Debug)]
+pub(super) struct NotRun {
+    status: u16,
+    code: &'static str,
+    pub(super) sentence: String,
+}
+
 /// The claim of a fire by hand.
 ///
 /// # Errors
-/// 409 when a run is open and the job forbids two, or no node may run it.
-pub(super) fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, Response> {
+/// When a run is open and the job forbids two, or no node may run it.
+pub(super) fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, NotRun> {
+    let conflict = |code, sentence: String| NotRun { status: 409, code, sentence };
     if job.facts.forbid {
         if let Some(open) = job.fires.open_runs().next() {
             let id = crate::run::launch::execution_id(view.state, open);
             let sentence = format!("the run {id} is open, and the job forbids two at once");
-            return Err(Response::error(409, "overlap", &sentence));
+            return Err(conflict("overlap", sentence));
         }
     }
-    let spec = stored_spec(job)?;
+    let unreadable = || NotRun { status: 500, code: "bug", sentence: UNREADABLE.into() };
+    let spec = Spec::from_bytes(&job.spec).map_err(|_| unreadable())?;
     let salt = view.state.applied().0 as i64;
     let targets = choose_targets(view.state, &spec, job.id, salt);
     if targets.is_empty() {
         let sentence = "no registered node may run this job: see its tags and run_on";
-        return Err(Response::error(409, "no_node", sentence));
+        return Err(conflict("no_node", sentence.into()));
     }
     Ok(Record::Claim(Claim {
         job: job.id,
@@ -178,11 +191,11 @@ fn put(call: &Call<'_>, mode: Mode) -> Handled {
     let old = stored.map(stored_spec).transpose()?;
     let context = job_context(call.view);
     let parsed = draft.finish(old.as_ref(), mode, path_name, &context).map_err(refused)?;
-    let location = format!("/v1/jobs/{name}");
     let run_on_create = call.request.query.iter().any(|(key, _)| key == "runoncreate");
+    let run_once = if run_on_create { RunOnce::Wanted } else { RunOnce::No };
     let Parsed { spec, canonical, warnings, ignored, schedule: _ } = parsed;
-    let then =
-        Then::Stored { warnings, ignored, location, pretty: call.wants_pretty(), run_on_create };
+    let pretty = call.wants_pretty();
+    let then = Then::Stored { status: 201, warnings, ignored, pretty, run_once };
     Ok(put_change(call, stored, old.as_ref(), spec, canonical, then))
 }
 
@@ -196,14 +209,14 @@ fn set_disabled(call: &Call<'_>, disabled: bool) -> Handled {
         spec.note = note;
     }
     let bytes = spec.to_bytes();
-    let body_of = Then::Stored {
+    let then = Then::Stored {
+        status: 200,
         warnings: Vec::new(),
         ignored: Vec::new(),
-        location: format!("/v1/jobs/{}", job.name),
         pretty: call.wants_pretty(),
-        run_on_create: false,
+        run_once: RunOnce::No,
     };
-    Ok(put_change(call, Some(job), Some(&old), spec, bytes, body_of))
+    Ok(put_change(call, Some(job), Some(&old), spec, bytes, then))
 }
 
 /// The change that stores `spec`, with the mark and the anchor as this change moves them.
@@ -240,6 +253,7 @@ fn put_change(
         settle: stored.map(|job| job.id),
         record: Record::JobPut(put),
         actor: call.peer.who.clone(),
+        key: None,
         then,
     }))
 }
@@ -267,21 +281,6 @@ fn note(call: &Call<'_>) -> Result<Option<String>, Response> {
     }
 }
 
-fn check_version(call: &Call<'_>, stored: Option<&Job>) -> Result<(), Response> {
-    let Some(wanted) = call.request.headers.get("If-Match") else { return Ok(()) };
-    let bare = wanted.trim().trim_matches('"');
-    let wanted = bare.split_once('-').map_or(bare, |(version, _)| version);
-    match stored {
-        Some(_) if wanted == "*" => Ok(()),
-        Some(job) if wanted == job.version.to_string() => Ok(()),
-        Some(job) => {
-            let sentence = format!("the job is at version {}, not {wanted}", job.version);
-            Err(Response::error(412, "version_mismatch", &sentence))
-        }
-        None => Err(Response::error(412, "version_mismatch", "there is no such job")),
-    }
-}
-
 fn refused(refusal: Refusal) -> Response {
     let code = match refusal.kind {
         RefusalKind::Malformed => "malformed",
@@ -291,10 +290,7 @@ fn refused(refusal: Refusal) -> Response {
 }
 
 fn stored_spec(job: &Job) -> Result<Spec, Response> {
-    Spec::from_bytes(&job.spec).map_err(|_| {
-        let sentence = "the stored definition cannot be read; this is a bug";
-        Response::error(500, "bug", sentence)
-    })
+    Spec::from_bytes(&job.spec).map_err(|_| Response::error(500, "bug", UNREADABLE))
 }
 
 fn job_context<'a>(view: &View<'a>) -> JobContext<'a> {

@@ -13,23 +13,26 @@ mod executions;
 mod guard;
 mod health;
 mod jobs;
+mod keys;
 mod list;
 mod routes;
 mod shown;
 mod stream;
+mod tags;
 
 pub use context::JobContext;
 pub use guard::{HostRule, Peer, Role};
+pub use keys::key_text;
 pub use stream::Stream;
 
 use std::time::Duration;
 
 use crate::cron::Zones;
-use crate::http::{Request, Response};
+use crate::http::{Body, Request, Response};
 use crate::ident::{Epoch, Index, JobId, NodeId};
 use crate::run::dispatch::Dispatch;
 use crate::schedule::Scheduler;
-use crate::store::{Job, Record, State};
+use crate::store::{Job, Keyed, Record, RequestKey, State};
 use crate::time::Now;
 
 /// The reason in [`View::not_ready`] for which nothing of the state may be shown: this node may
@@ -93,6 +96,8 @@ pub struct Change {
     pub record: Record,
     /// Who asks.
     pub actor: String,
+    /// The client's key; it goes into the last record of the change, by [`keyed`].
+    pub key: Option<RequestKey>,
     /// What to answer when it is applied.
     pub then: Then,
 }
@@ -102,16 +107,16 @@ pub struct Change {
 pub enum Then {
     /// The stored job.
     Stored {
+        /// 200 or 201; with 201 it is said where the job is found.
+        status: u16,
         /// What to say beside it.
         warnings: Vec<String>,
         /// Keys of the request that mean nothing.
         ignored: Vec<String>,
-        /// The path under which it is found.
-        location: String,
         /// Whether a person reads it.
         pretty: bool,
         /// Whether it is run once, too.
-        run_on_create: bool,
+        run_once: RunOnce,
     },
     /// The job, and the claim's index in a header.
     Claimed {
@@ -122,22 +127,35 @@ pub enum Then {
     Fixed(Response),
 }
 
+/// Whether a job that is stored is run by hand in the same breath.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunOnce {
+    /// It isn't.
+    No,
+    /// It is to be, when it is stored.
+    Wanted,
+    /// It was.
+    Done,
+}
+
 /// Answers a request.
 pub fn handle(view: &View<'_>, request: &Request, peer: &Peer) -> Answer {
-    match routes::find(request) {
-        Err(refused) => Answer::Now(refused),
-        Ok(found) => match guard::admit(view, request, peer, found.route.role, found.changes) {
-            Err(refused) => Answer::Now(refused),
-            // Even "not found" could take back what was answered before the start.
-            Ok(()) if found.route.role.is_some() && view.not_ready.contains(&STARTING) => {
-                let sentence = "this node does not yet know all of its journal; try again";
-                Answer::Now(unavailable(STARTING, sentence))
+    match answer(view, request, peer) {
+        Ok(answer) => answer,
+        Err(mut refused) => {
+            if let (Body::Bytes(body), true) = (&mut refused.body, wants_pretty(request)) {
+                *body = crate::job::pretty(body);
             }
-            Ok(()) => {
-                let call = Call { view, request, peer, segments: &found.segments };
-                (found.route.handler)(&call).unwrap_or_else(Answer::Now)
-            }
-        },
+            Answer::Now(refused)
+        }
+    }
+}
+
+/// `record` as the last record of a change with this key.
+pub fn keyed(record: Record, key: Option<RequestKey>) -> Record {
+    match key {
+        Some(key) => Record::Keyed(Box::new(Keyed { key, record })),
+        None => record,
     }
 }
 
@@ -146,9 +164,14 @@ pub fn applied(view: &View<'_>, name: &str, then: Then, group: Index) -> Respons
     let job = view.state.job_named(name);
     match (then, job) {
         (Then::Fixed(response), _) => response,
-        (Then::Stored { warnings, ignored, location, pretty, run_on_create: _ }, Some(job)) => {
-            let body = shown::job(view, job, warnings, pretty);
-            let response = Response::json(201, body).header("Location", location);
+        (Then::Stored { status, warnings, ignored, pretty, run_once }, Some(job)) => {
+            let mut response = Response::json(status, shown::job(view, job, warnings, pretty));
+            if status == 201 {
+                response = response.header("Location", format!("/v1/jobs/{name}"));
+            }
+            if run_once == RunOnce::Done {
+                response = response.header("X-Execution-Group", group.to_string());
+            }
             if ignored.is_empty() {
                 return response;
             }
@@ -165,9 +188,9 @@ pub fn applied(view: &View<'_>, name: &str, then: Then, group: Index) -> Respons
 /// The claim of a fire by hand.
 ///
 /// # Errors
-/// When nothing may run it now, as an answer.
-pub fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, Response> {
-    jobs::claim_by_hand(view, job)
+/// When nothing may run it now, as a sentence.
+pub fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, String> {
+    jobs::claim_by_hand(view, job).map_err(|not_run| not_run.sentence)
 }
 
 /// The answer of a node that has left: the members as it last knew them.
@@ -185,6 +208,32 @@ pub fn unavailable(code: &'static str, sentence: &str) -> Response {
     Response::error(503, code, sentence).header("Retry-After", "1")
 }
 
+fn answer(view: &View<'_>, request: &Request, peer: &Peer) -> Handled {
+    let found = routes::find(request)?;
+    guard::admit(view, request, peer, found.route.role, found.changes)?;
+    // Even "not found" could take back what was answered before the start.
+    if found.route.role.is_some() && view.not_ready.contains(&STARTING) {
+        let sentence = "this node does not yet know all of its journal; try again";
+        return Err(unavailable(STARTING, sentence));
+    }
+    let key = if found.changes { keys::key_of(request, &found.segments)? } else { None };
+    let repeat = key.as_ref().and_then(|key| keys::repeat(view, key, wants_pretty(request)));
+    if let Some(response) = repeat {
+        return Ok(Answer::Now(response));
+    }
+    let call = Call { view, request, peer, segments: &found.segments };
+    let mut answer = (found.route.handler)(&call)?;
+    if let Answer::Change(change) = &mut answer {
+        let status = keys::status_of(&change.then);
+        change.key = key.map(|key| RequestKey { status, ..key });
+    }
+    Ok(answer)
+}
+
+fn wants_pretty(request: &Request) -> bool {
+    request.query.iter().any(|(key, _)| key == "pretty")
+}
+
 /// One routed request.
 struct Call<'a> {
     view: &'a View<'a>,
@@ -199,7 +248,7 @@ type Handled = Result<Answer, Response>;
 
 impl Call<'_> {
     fn wants_pretty(&self) -> bool {
-        self.request.query.iter().any(|(key, _)| key == "pretty")
+        wants_pretty(self.request)
     }
 
     fn segment(&self, at: usize) -> &str {

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::effect::{Effect, Level};
 use super::{Leaving, Node};
-use crate::api::{self, Answer, Change as Asked, Peer, Then};
+use crate::api::{self, Answer, Change as Asked, Peer, RunOnce, Then};
 use crate::http::{Body, Request, Response};
 use crate::ident::{Index, JobId, RequestId, StreamId};
-use crate::store::{self, ACTOR_MAX_BYTES};
+use crate::store::{self, ACTOR_MAX_BYTES, RequestKey};
 
 /// Most requests that wait for their turn.
 pub(super) const PARKED_MAX: usize = 1_024;
@@ -25,6 +25,8 @@ pub(super) struct Requests {
     pending: BTreeMap<Index, Pending>,
     /// Names of jobs with a change under way.
     locked: BTreeSet<String>,
+    /// Keys of changes under way, with the name of the job that each changes.
+    keys: BTreeMap<String, String>,
     /// Requests that wait for a job, oldest first, by its name.
     parked: BTreeMap<String, VecDeque<Parked>>,
     parked_count: usize,
@@ -35,6 +37,7 @@ struct Pending {
     request: RequestId,
     name: String,
     actor: String,
+    key: Option<RequestKey>,
     then: Then,
 }
 
@@ -48,6 +51,12 @@ struct Parked {
 impl Node {
     /// Handles a request, or parks it.
     pub(super) fn request(&mut self, id: RequestId, peer: Peer, request: Box<Request>) {
+        let under_way = api::key_text(&request).and_then(|key| self.requests.keys.get(key));
+        if let Some(name) = under_way.cloned() {
+            // The answer to this is the one that the first request of its key is about to get.
+            self.park(name, Parked { id, peer, request });
+            return;
+        }
         let not_ready = self.not_ready();
         match api::handle(&self.view(&not_ready), &request, &peer) {
             Answer::Now(response) => self.reply(id, response),
@@ -68,12 +77,11 @@ impl Node {
     /// Answers who waits for the record at `index`, and lets those go on who wait for its job.
     pub(super) fn answer_applied(&mut self, index: Index, change: &store::Change) {
         if let Some(pending) = self.requests.pending.remove(&index) {
-            self.requests.locked.remove(&pending.name);
             let void = matches!(change, store::Change::Void(_));
-            let run_on_create =
-                matches!(pending.then, Then::Stored { run_on_create: true, .. }) && !void;
-            if run_on_create {
-                self.run_once(pending);
+            let run_once =
+                matches!(pending.then, Then::Stored { run_once: RunOnce::Wanted, .. }) && !void;
+            if run_once {
+                self.run_once(pending, index);
             } else {
                 self.conclude(pending, index, void);
             }
@@ -108,9 +116,17 @@ impl Node {
         }
         let fits = |&(at, c): &(usize, char)| at + c.len_utf8() <= ACTOR_MAX_BYTES;
         let actor: String = change.actor.char_indices().take_while(fits).map(|(_, c)| c).collect();
-        let index = self.append(change.record, &actor);
+        if let Some(key) = &change.key {
+            self.requests.keys.insert(key.text.clone(), change.name.clone());
+        }
+        // The key stands in the last record of a change: one that was cut short by a crash is
+        // then made again as a whole.
+        let last = !matches!(change.then, Then::Stored { run_once: RunOnce::Wanted, .. });
+        let record = api::keyed(change.record, change.key.clone().filter(|_| last));
+        let index = self.append(record, &actor);
         self.requests.locked.insert(change.name.clone());
-        let pending = Pending { request: id, name: change.name, actor, then: change.then };
+        let Asked { name, key, then, .. } = change;
+        let pending = Pending { request: id, name, actor, key, then };
         self.requests.pending.insert(index, pending);
     }
 
@@ -168,31 +184,34 @@ impl Node {
         }
     }
 
-    /// The second half of a creation with `runoncreate`.
-    fn run_once(&mut self, pending: Pending) {
+    /// The second half of a creation with `runoncreate`, whose first is the record at `index`. A
+    /// job that cannot run now is stored all the same, and the answer says so.
+    fn run_once(&mut self, mut pending: Pending, index: Index) {
         let not_ready = self.not_ready();
         let view = self.view(&not_ready);
         let claim = match self.state.job_named(&pending.name) {
             Some(job) => api::claim_by_hand(&view, job),
-            None => Err(api::overtaken()),
+            None => Err("it is gone".into()),
         };
-        match (claim, pending.then) {
-            (
-                Ok(record),
-                Then::Stored { warnings, ignored, location, pretty, run_on_create: _ },
-            ) => {
+        if let Then::Stored { warnings, run_once, .. } = &mut pending.then {
+            *run_once = if claim.is_ok() { RunOnce::Done } else { RunOnce::No };
+            warnings.extend(claim.as_ref().err().map(|why| format!("runoncreate: {why}")));
+        }
+        match claim {
+            Ok(record) => {
+                let record = api::keyed(record, pending.key.clone());
                 let index = self.append(record, &pending.actor);
-                self.requests.locked.insert(pending.name.clone());
-                let then =
-                    Then::Stored { warnings, ignored, location, pretty, run_on_create: false };
-                self.requests.pending.insert(index, Pending { then, ..pending });
+                self.requests.pending.insert(index, pending);
             }
-            (Ok(_), Then::Claimed { .. } | Then::Fixed(_)) => {}
-            (Err(refused), _) => self.reply(pending.request, refused),
+            Err(_) => self.conclude(pending, index, false),
         }
     }
 
     fn conclude(&mut self, pending: Pending, index: Index, void: bool) {
+        self.requests.locked.remove(&pending.name);
+        if let Some(key) = &pending.key {
+            self.requests.keys.remove(&key.text);
+        }
         let response = if void {
             api::overtaken()
         } else {

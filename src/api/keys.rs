@@ -1,0 +1,100 @@
+//! Keys that clients give to changes, so that asking twice changes once.
+//!
+//! A change that was made is found by its key in the state, and answered as it was, with the job
+//! as it is now. What was refused changed nothing, so it is simply tried again. That two changes
+//! of one key are not under way at once is the node's to see to.
+
+use serde_json::json;
+
+use super::{Then, View, shown};
+use crate::http::{Body, Method, Request, Response};
+use crate::store::{KEY_MAX_BYTES, RequestKey};
+
+/// The header that carries a key.
+const HEADER: &str = "Idempotency-Key";
+
+/// The key of a request that may change something; as it came, checked by nobody yet.
+pub fn key_text(request: &Request) -> Option<&str> {
+    match request.method {
+        Method::Get | Method::Head | Method::Options => None,
+        Method::Post | Method::Put | Method::Patch | Method::Delete | Method::Other(_) => {
+            request.headers.get(HEADER)
+        }
+    }
+}
+
+/// The key of `request`, whose path has these segments.
+///
+/// # Errors
+/// 400 for a key that is none.
+pub(super) fn key_of(
+    request: &Request,
+    segments: &[String],
+) -> Result<Option<RequestKey>, Response> {
+    let Some(text) = key_text(request) else { return Ok(None) };
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let alone = request.headers.all(HEADER).count() == 1;
+    if !alone || !visible || !(1..=KEY_MAX_BYTES).contains(&text.len()) {
+        let sentence = format!(
+            "{HEADER} must be given once, as 1 to {KEY_MAX_BYTES} visible ASCII characters"
+        );
+        return Err(Response::error(400, "bad_idempotency_key", &sentence));
+    }
+    Ok(Some(RequestKey { text: text.to_owned(), print: print(request, segments), status: 200 }))
+}
+
+/// The answer to a change with this key that was made before.
+pub(super) fn repeat(view: &View<'_>, key: &RequestKey, wants_pretty: bool) -> Option<Response> {
+    let (index, answered) = view.state.answered(&key.text, view.now.wall)?;
+    if answered.key.print != key.print {
+        let sentence = format!("{HEADER} was used for another request less than an hour ago");
+        return Some(Response::error(409, "idempotency_key_reused", &sentence));
+    }
+    let body = match view.state.job(answered.job) {
+        Some(job) => shown::job(view, job, Vec::new(), wants_pretty),
+        // What is gone cannot be shown any more, only named.
+        None => {
+            let named = json!({ "id": &*answered.name, "name": &*answered.name });
+            let named = named.to_string().into_bytes();
+            if wants_pretty { crate::job::pretty(&named) } else { named }
+        }
+    };
+    let mut response =
+        Response::new(answered.key.status, Body::Bytes(body)).header("Idempotent-Replayed", "true");
+    if answered.key.status == 201 {
+        response = response.header("Location", format!("/v1/jobs/{}", answered.name));
+    }
+    if answered.claimed {
+        response = response.header("X-Execution-Group", index.to_string());
+    }
+    Some(response)
+}
+
+/// The status that `then` answers with when all goes well.
+pub(super) fn status_of(then: &Then) -> u16 {
+    match then {
+        Then::Stored { status, .. } => *status,
+        Then::Claimed { .. } => 200,
+        Then::Fixed(response) => response.status,
+    }
+}
+
+/// FNV-1a over all that says what the request is to do; each part with its length.
+fn print(request: &Request, segments: &[String]) -> u64 {
+    let mut print = 0xcbf2_9ce4_8422_2325_u64;
+    let mut take = |bytes: &[u8]| {
+        let length = bytes.len() as u64;
+        for byte in length.to_le_bytes().iter().chain(bytes) {
+            print = (print ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    take(request.method.name().as_bytes());
+    take(&segments.len().to_le_bytes());
+    segments.iter().for_each(|segment| take(segment.as_bytes()));
+    for (key, value) in &request.query {
+        take(key.as_bytes());
+        take(value.as_bytes());
+    }
+    take(&request.body);
+    print
+}
