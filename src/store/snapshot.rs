@@ -3,7 +3,7 @@
 //! A snapshot is a header chunk, then for each job in order of number its own chunk, followed by
 //! chunks of its fires and skips; then deleted jobs in the same way; then the tails and the answers
 //! to keyed changes. Each starts with a tag. Lists are parted at [`CHUNK_BYTES`], so that no chunk
-//! grows with what a job keeps. That none is missing at the end is for the file around them to prove.
+//! grows with what a job keeps. That none is missing at the end, the file around them proves.
 
 use std::collections::VecDeque;
 use std::fmt;
