@@ -6,10 +6,10 @@
 //! process is to end, and a restart finds out what is durable.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
 
 use super::boot::Files;
@@ -57,7 +57,7 @@ impl Disk {
     /// Starts the thread over `files`. It wakes the loop by `waker` for each group.
     pub(super) fn start(files: Files, waker: Arc<Waker>) -> std::io::Result<Disk> {
         let work = Arc::new(Queue::default());
-        let (done_out, done) = crossbeam_channel::unbounded();
+        let (done_out, done) = mpsc::channel();
         let mut thread = Thread { files, done: done_out, waker, snapshot: None };
         let builder = std::thread::Builder::new().name("disk".into()).stack_size(256 * 1024);
         let work_in = Arc::clone(&work);
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn parts_hold_everything_once_in_order_and_none_is_too_large() {
-        let half = super::GROUP_MAX_BYTES / 2;
+        let half = GROUP_MAX_BYTES / 2;
         for (sizes, counts) in [
             (vec![], vec![]),
             (vec![1], vec![1]),

@@ -129,9 +129,6 @@ pub(super) fn encode_head(
 /// Control characters become spaces: a value with a line end in it would be a second field, or a
 /// second response.
 fn push_field(out: &mut Vec<u8>, name: &str, value: &str) {
-    if value.chars().any(char::is_control) {
-        log::debug!("control characters in the value of {name} are sent as spaces");
-    }
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     let harmless = |c: char| if c.is_control() { ' ' } else { c };

@@ -222,7 +222,8 @@ fn a_torn_end_is_cut_kept_and_warned_of() {
             let ready = agent.get("/ready").expect(200).json();
             assert_eq!(ready["warnings"], json!(["torn_tail"]), "{file}, {cut} bytes");
             agent.wait_for_log("was cut short by a crash");
-            let kept: Vec<String> = stopped.contents().into_keys().filter(is_torn).collect();
+            let kept: Vec<String> =
+                stopped.contents().into_keys().filter(|name| is_torn(name)).collect();
             assert_eq!(kept.len(), 1, "{kept:?}");
             let (start, _) = *frames(&good).last().expect("a record");
             let torn = stopped.read(&kept[0]);
@@ -233,7 +234,7 @@ fn a_torn_end_is_cut_kept_and_warned_of() {
     }
 }
 
-fn is_torn(name: &String) -> bool {
+fn is_torn(name: &str) -> bool {
     name.starts_with("torn-")
 }
 

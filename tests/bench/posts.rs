@@ -63,9 +63,7 @@ fn posts(agent: &Agent, connections: usize) -> f64 {
 }
 
 fn request(number: usize) -> String {
-    let body = format!(
-        r#"{{"name":"job{number}","schedule":"0 0 0 1 7 *","executor":"shell","executor_config":{{"command":"true"}}}}"#
-    );
+    let body = format!(r#"{{"name":"job{number}","schedule":"0 0 0 1 7 *","command":"true"}}"#);
     format!(
         "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
