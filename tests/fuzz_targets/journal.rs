@@ -14,17 +14,23 @@ const OWNER: Owner = Owner { cluster: ClusterId(7), store: StoreId(9) };
 
 /// An even first byte puts the rest into one of the files as it is; an odd one damages good files:
 /// each four bytes that follow say the file, the place (two bytes) and the new byte. Whatever is
-/// opened once is opened a second time with the same records, and the second time nothing is torn.
+/// opened once is opened a second time with the same records, and the second time nothing is torn;
+/// after damage the records are the first of those that were written, none of them changed.
 pub(crate) fn journal_open(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
     let mut storage = SimStorage::new();
+    let mut written = None;
     if choice % 2 == 0 {
         storage.plant(FILES[usize::from(choice / 2) % FILES.len()], rest);
     } else {
         good_files(&mut storage);
+        written = open_all(&mut storage);
         rest.chunks_exact(4).for_each(|edit| damage(&mut storage, edit));
     }
     if let Some((first, _)) = open_all(&mut storage) {
+        if let Some((written, _)) = written {
+            assert!(written.starts_with(&first), "{first:?} was never written");
+        }
         storage.restart();
         let (second, torn) = open_all(&mut storage).expect("what was opened is opened again");
         assert_eq!(second, first);
