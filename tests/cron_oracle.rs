@@ -94,7 +94,7 @@ fn every_fire_around_a_clock_change_is_found() {
             let cron = generate::cron(&mut rng, local, with_seconds);
             match check(&cron, zone, centre, &mut rng) {
                 Ok(number) => fires += number,
-                Err(_) => faults.push(smallest(cron, zone, centre)),
+                Err(wrong) => faults.push(smallest(&cron, wrong, zone, centre)),
             }
         }
         if all && n % 1_000 == 0 {
@@ -150,18 +150,14 @@ fn next_after<'a>(
 }
 
 /// The complaint about the simplest schedule like `cron` that is still wrong there.
-fn smallest(mut cron: Cron, zone: &Pair, centre: i64) -> String {
+fn smallest(cron: &Cron, complaint: String, zone: &Pair, centre: i64) -> String {
     let mut rng = Rng::new(0);
-    let mut complaint = String::from("wrong for some probes only");
-    while let Some((simpler, wrong)) = std::iter::once(cron.clone())
-        .filter(|_| complaint.starts_with("wrong"))
-        .chain(cron.simpler())
-        .find_map(|c| check(&c, zone, centre, &mut rng).err().map(|wrong| (c, wrong)))
-    {
-        complaint = wrong;
-        cron = simpler;
+    let mut found = (cron.clone(), complaint);
+    let mut wrong = |cron: Cron| check(&cron, zone, centre, &mut rng).err().map(|why| (cron, why));
+    while let Some(simpler) = found.0.simpler().into_iter().find_map(&mut wrong) {
+        found = simpler;
     }
-    format!("{complaint} (around {} UTC, {})", text(centre), cron.text())
+    format!("{} (around {} UTC, first seen with {})", found.1, text(centre), cron.text())
 }
 
 /// Whether to take the time for everything.
