@@ -239,18 +239,29 @@ impl AsFd for Dir {
     }
 }
 
-/// Takes the lock of a file, for as long as the file stays open in this process or in a child that
-/// inherits it. Does not wait; returns whether the lock is held, `false` when another has it.
+/// Takes the lock of a file for this process, until it ends or closes any handle to that file.
+/// Does not wait; returns whether the lock is held, `false` when another process has it.
+///
+/// It is a record lock, which a child does not inherit. One of flock(2) would be held by a child
+/// between fork(2) and execve(2) too, and outlive a process that is killed at that moment.
 ///
 /// # Errors
-/// Those of flock(2).
+/// Those of fcntl(2).
 pub fn lock_exclusive(file: &File) -> io::Result<bool> {
-    let (fd, how) = (file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB);
-    // SAFETY: takes numbers only.
-    match errno::retry(|| errno::check(unsafe { libc::flock(fd, how) })) {
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    let (fd, lock) = (file.as_raw_fd(), &raw const whole);
+    // SAFETY: reads one flock, which lives through the call.
+    let locked = errno::retry(|| errno::check(unsafe { libc::fcntl(fd, libc::F_SETLK, lock) }));
+    match locked.map_err(|error| (error.raw_os_error(), error)) {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
+        Err((Some(libc::EACCES | libc::EAGAIN), _)) => Ok(false),
+        Err((_, error)) => Err(error),
     }
 }
 
@@ -308,6 +319,7 @@ fn component(name: &str) -> io::Result<CString> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::os::fd::RawFd;
     use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 
     use super::*;
@@ -377,15 +389,49 @@ mod tests {
         }
     }
 
+    /// An agent was killed while its child was on the way to become the launcher, and the next
+    /// agent met a lock that nobody would use: "another agent is using it".
     #[test]
-    fn a_lock_is_held_by_one_and_goes_with_its_file() {
+    fn a_lock_is_held_by_one_process_and_goes_with_it_but_not_to_its_child() {
         let (_temp, dir) = temp();
-        let first = dir.file("lock", Access::Create).unwrap();
-        let second = dir.file("lock", Access::Create).unwrap();
-        assert!(lock_exclusive(&first).unwrap());
-        assert!(!lock_exclusive(&second).unwrap());
-        drop(first);
-        assert!(lock_exclusive(&second).unwrap());
+        let (mut told, tell) = io::pipe().unwrap();
+        let ours = dir.file("lock", Access::Create).unwrap();
+        // SAFETY: the child calls only what signal-safety(7) allows, and never returns.
+        let holder = unsafe { libc::fork() };
+        if holder == 0 {
+            hold_lock_and_fork(&ours, tell.as_raw_fd());
+        }
+        let mut number = [0; 4];
+        told.read_exact(&mut number).unwrap();
+        let child = libc::pid_t::from_ne_bytes(number);
+        assert!(child > 1, "the lock was free");
+        assert!(!lock_exclusive(&ours).unwrap());
+        kill(holder);
+        // SAFETY: waits for a child of this test; asks for no status.
+        assert_eq!(unsafe { libc::waitpid(holder, std::ptr::null_mut(), 0) }, holder);
+        assert!(lock_exclusive(&ours).unwrap());
+        kill(child);
+    }
+
+    /// Locks, forks, tells the child's number, or 0, and stays.
+    fn hold_lock_and_fork(file: &File, tell: RawFd) -> ! {
+        let locked = matches!(lock_exclusive(file), Ok(true));
+        // SAFETY: both sides only wait from here on.
+        let child = if locked { unsafe { libc::fork() } } else { 0 };
+        let number = child.to_ne_bytes();
+        if child != 0 || !locked {
+            // SAFETY: reads four bytes from `number`.
+            unsafe { libc::write(tell, number.as_ptr().cast(), number.len()) };
+        }
+        loop {
+            // SAFETY: takes nothing.
+            unsafe { libc::pause() };
+        }
+    }
+
+    fn kill(pid: libc::pid_t) {
+        // SAFETY: takes numbers only; both processes were started here and stay until killed.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
     }
 
     #[test]
