@@ -311,6 +311,15 @@ impl Agent {
         self.starts.iter().any(|keeper| process::descends(pid, keeper.ancestor()))
     }
 
+    /// The processes of this agent that are neither itself nor its launcher: those of jobs, and
+    /// what has ended and was not reaped.
+    #[track_caller]
+    pub(crate) fn others(&self) -> Vec<Pid> {
+        let known = [self.pid(), self.launcher_pid()];
+        let all = self.starts.iter().flat_map(|keeper| process::below(keeper.ancestor()));
+        all.filter(|pid| !known.contains(pid)).collect()
+    }
+
     /// The data directory.
     pub(crate) fn data_dir(&self) -> &Path {
         &self.data_dir

@@ -18,6 +18,11 @@ pub(crate) fn leftovers(id: &str) -> Vec<String> {
     pids().filter(|&pid| alive(pid) && carries(pid, id)).map(describe).collect()
 }
 
+/// All processes below `ancestor`, zombies among them.
+pub(crate) fn below(ancestor: Pid) -> Vec<Pid> {
+    pids().filter(|&pid| pid != ancestor && descends(pid, ancestor)).collect()
+}
+
 /// Whether `pid` is `ancestor` or descends from it.
 pub(crate) fn descends(pid: Pid, ancestor: Pid) -> bool {
     let mut at = pid;
