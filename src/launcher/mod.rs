@@ -32,7 +32,7 @@ pub use order_check::{OrderError, PATH_MAX_BYTES, STRING_MAX_BYTES, check_order}
 pub use table::RUNS_MAX;
 
 use crate::sys::file::{Access, Dir};
-use crate::sys::process::Pid;
+use crate::sys::process::{self, Pid};
 use crate::sys::spawn::{Image, StartError, Step};
 use crate::sys::{clock, file, limits, spawn, unix_socket, user};
 
@@ -60,6 +60,11 @@ pub struct Settings {
 /// Is the launcher until it is done: with success when nothing is left to do or another launcher
 /// already serves the directory. To be called by a process that has one thread and no children.
 pub fn run(settings: &Settings) -> ExitCode {
+    // Orders carry the environment of jobs, and so what they keep secret.
+    if let Err(error) = process::forbid_dumps() {
+        say("error", format_args!("cannot forbid core dumps: {error}"));
+        return ExitCode::FAILURE;
+    }
     match service::Service::open(settings) {
         Ok(Some(mut service)) => match service.serve() {
             Ok(()) => ExitCode::SUCCESS,
@@ -117,7 +122,7 @@ pub fn start(exe: &Path, dir: &Path) -> Result<Pid, StartError> {
         Ok(()) => Ok(spawned.pid),
         Err(error) => {
             // It exits right after its report, so this wait is short; otherwise it stays a zombie.
-            while let Ok(None) = crate::sys::process::reap(spawned.pid) {
+            while let Ok(None) = process::reap(spawned.pid) {
                 std::thread::yield_now();
             }
             Err(error)
