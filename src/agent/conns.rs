@@ -316,7 +316,13 @@ impl Conns {
     }
 
     fn tcp_peer(&self, stream: TcpStream, from: SocketAddr) -> (Peer, Stream) {
-        let role = self.anonymous.or_else(|| owner_role(&stream, from));
+        // What anyone may do takes nothing from the owner; the question is saved if it is all.
+        let role = match self.anonymous {
+            Some(Role::Admin) => Some(Role::Admin),
+            Some(Role::Read | Role::Run | Role::Write) | None => {
+                self.anonymous.max(owner_role(&stream, from))
+            }
+        };
         let peer = Peer { role, who: from.to_string(), on_unix_socket: false };
         (peer, Stream::Tcp(stream))
     }
