@@ -1,6 +1,7 @@
 //! Data directories that cannot be used, or not as they are.
 
-use crate::common::{Agent, is_root};
+use crate::common::{Agent, Client, DEADLINE, is_root, wait_until};
+use crate::programs::finished_run;
 use crate::{Calm, names};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ impl Stopped {
         let dir = home.path().join("data");
         let mut calm = Calm::over(Agent::builder().data_dir(&dir).start());
         calm.agent.post("/v1/jobs/quiet/run", "").expect(200);
-        crate::programs::finished_run(&calm.agent, "quiet");
+        finished_run(&calm.agent, "quiet");
         let jobs = names(&calm.agent.tcp());
         assert!(calm.agent.stop().success());
         Stopped { home, dir, jobs }
@@ -115,15 +116,11 @@ fn a_directory_in_use_is_left_to_its_agent() {
 #[test]
 fn an_address_in_use_is_named_and_leaves_the_directory_usable() {
     let calm = Calm::start();
-    let address = calm.agent.tcp();
-    let crate::common::Client::Tcp(address) = address else { panic!("it is TCP") };
+    let Client::Tcp(address) = calm.agent.tcp() else { panic!("it is TCP") };
     let stopped = Stopped::new();
     let taken = address.to_string();
-    let second = Agent::builder().data_dir(&stopped.dir).flag("--http-addr", &taken);
-    // The flag stands twice, and the last one counts; or the first, while the program is young.
-    let through = format!(r#"a=$1; shift 6; exec "$a" agent --data-dir "$0" --http-addr {taken}"#);
-    drop(second);
-    let script = through.replace("$0", stopped.dir.to_str().expect("a plain path"));
+    // In place of the address that every agent of a test is given.
+    let script = format!(r#"program=$1; shift 4; exec "$program" agent --http-addr {taken} "$@""#);
     let second = Agent::builder().data_dir(&stopped.dir).through(&script).launch();
     refused(second, "an address in use", &[&taken, "in use"]);
     calm.check("an address in use");
@@ -354,9 +351,9 @@ fn a_very_long_path_is_no_limit() {
     // A path to the socket that fits into an address, as any client would need.
     let short = home.path().join("short");
     std::os::unix::fs::symlink(&dir, &short).expect("a link");
-    let unix = crate::common::Client::Unix(short.join("api.sock"));
+    let unix = Client::Unix(short.join("api.sock"));
     assert_eq!(names(&unix), ["far"]);
-    crate::common::wait_until(crate::common::DEADLINE, "the run has ended", || {
+    wait_until(DEADLINE, "the run has ended", || {
         let job = unix.get("/v1/jobs/far").expect(200).json();
         (job["success_count"] == json!(1)).then_some(())
     });
