@@ -18,6 +18,7 @@ use crate::journal::{GROUP_MAX_BYTES, Progress, Record, WriteError};
 use crate::node::{Batch, Durable};
 use crate::run::runs_log::{self, RunsRecord};
 use crate::store::SCHEMA;
+use crate::sys::process;
 
 /// Most pieces of work that wait for the disk. The node's own limits keep it far below; a sender
 /// that met a full queue would block the loop until the disk has caught up.
@@ -144,6 +145,8 @@ struct Thread {
 
 impl Thread {
     fn run(&mut self, queue: &Queue) {
+        // A wish: on a kernel that does not know it, a busy machine makes commits slower.
+        let _ = process::ask_for_short_turns();
         let mut pulled = VecDeque::new();
         loop {
             let wait = pulled.is_empty() && self.snapshot.is_none();

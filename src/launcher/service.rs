@@ -73,6 +73,8 @@ impl Service {
         signal::ignore_broken_pipes()?;
         let signals = SignalPipe::new()?;
         process::become_subreaper()?;
+        // A wish: on a kernel that does not know it, jobs start later on a busy machine.
+        let _ = process::ask_for_short_turns();
         limits::raise_descriptors()?;
         let mut pid = dir.file(PID, Access::Create)?;
         pid.set_len(0)?;

@@ -1,6 +1,6 @@
 //! Processes: waiting for children, signalling groups, and what /proc tells of others.
 
-use std::io;
+use std::io::{self, Read};
 use std::num::NonZeroI32;
 
 use super::errno;
@@ -46,6 +46,9 @@ pub struct Reaped {
     /// The largest resident set of one process, in bytes.
     pub max_rss_bytes: u64,
 }
+
+/// Longest line of /proc/PID/stat: some fifty numbers of at most twenty digits, and a name.
+const STAT_MAX_BYTES: usize = 2_048;
 
 /// A line of /proc/PID/stat, proc_pid_stat(5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,15 +146,20 @@ pub fn group_exists(leader: Pid) -> bool {
 /// # Errors
 /// When /proc cannot be read or says something else.
 pub fn stat(pid: Pid) -> io::Result<Option<Stat>> {
-    let text = match std::fs::read(format!("/proc/{}/stat", pid.get())) {
-        Ok(text) => text,
+    let mut line = [0; STAT_MAX_BYTES];
+    // One read: the kernel does not say how long the line is, and a read that grows step by step
+    // has it made anew for each of them.
+    let read = std::fs::File::open(format!("/proc/{}/stat", pid.get()))
+        .and_then(|mut file| errno::retry(|| file.read(&mut line)));
+    let text = match read {
+        Ok(length) => &line[..length],
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // A process that ends while its file is open.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
         Err(error) => return Err(error),
     };
     let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "not a line of /proc/PID/stat");
-    parse_stat(&text).map(Some).ok_or_else(unreadable)
+    parse_stat(text).map(Some).ok_or_else(unreadable)
 }
 
 /// Whether the process with that number, start time and boot is alive. One that has ended and was
@@ -211,6 +219,52 @@ pub fn forbid_dumps() -> io::Result<()> {
     errno::check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
 }
 
+/// What sched_setattr(2) takes, in its first version.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime_ns: u64,
+    deadline_ns: u64,
+    period_ns: u64,
+}
+
+/// The shortest turn that the kernel gives.
+const TURN_NS: u64 = 100_000;
+/// SCHED_FLAG_RESET_ON_FORK of linux/sched.h.
+const RESET_ON_FORK: u64 = 1;
+
+/// Asks for short turns on the processor for the calling thread, so that it gets one soon after
+/// each time it has waited, however busy the machine is; its share stays what it was. Threads and
+/// children that it starts get turns as long as everybody's, and no better niceness than 0. For a
+/// thread that often waits and computes little.
+///
+/// # Errors
+/// Those of sched_getattr(2) and sched_setattr(2): without harm, for it is only a wish. Kernels
+/// before 6.12 take it and do nothing.
+pub fn ask_for_short_turns() -> io::Result<()> {
+    const SIZE: u32 = size_of::<SchedAttr>() as u32;
+    // SAFETY: a SchedAttr is numbers only, for all of which zero is a value.
+    let mut attr: SchedAttr = unsafe { std::mem::zeroed() };
+    let attr_at = &raw mut attr;
+    // SAFETY: the kernel writes at most `SIZE` bytes into `attr`, which is what it holds.
+    let got = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, attr_at, SIZE, 0) };
+    if got != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if attr.policy != libc::SCHED_OTHER.cast_unsigned() {
+        // Somebody has chosen how this process is scheduled.
+        return Ok(());
+    }
+    attr = SchedAttr { size: SIZE, flags: RESET_ON_FORK, runtime_ns: TURN_NS, ..attr };
+    // SAFETY: the kernel reads `SIZE` bytes from `attr`.
+    let set = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     // The name stands in brackets and may hold anything, brackets and spaces too: the last closing
     // bracket ends it.
@@ -248,6 +302,33 @@ mod tests {
         for broken in ["", "7", "7 (sh", "7 (sh) R 1 2", "7 (sh) R 1 x 3"] {
             assert_eq!(parse_stat(broken.as_bytes()), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn short_turns_are_granted_and_not_inherited() {
+        let of = |pid: i32| {
+            // SAFETY: as in the function.
+            let mut attr: SchedAttr = unsafe { std::mem::zeroed() };
+            let size = size_of::<SchedAttr>();
+            // SAFETY: as in the function.
+            let got =
+                unsafe { libc::syscall(libc::SYS_sched_getattr, pid, &raw mut attr, size, 0) };
+            assert_eq!(got, 0);
+            (attr.policy, attr.nice, attr.flags, attr.runtime_ns)
+        };
+        let asked = std::thread::spawn(move || {
+            let before = of(0);
+            ask_for_short_turns().unwrap();
+            let after = of(0);
+            assert_eq!((before.0, before.1), (after.0, after.1), "policy and niceness stay");
+            assert_eq!(after.2, RESET_ON_FORK);
+            let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+            let inherited = of(i32::try_from(child.id()).unwrap());
+            drop(child.wait_with_output());
+            (before, inherited)
+        });
+        let (before, inherited) = asked.join().unwrap();
+        assert_eq!(before, inherited, "a child is as if nobody had asked");
     }
 
     #[test]
