@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::list::{Page, bad_query};
 use super::{Answer, Call, Handled, View, unavailable};
 use crate::store::{Member, MemberState};
 
@@ -39,8 +40,19 @@ pub(super) fn status(call: &Call<'_>) -> Handled {
 }
 
 pub(super) fn members(call: &Call<'_>) -> Handled {
-    let body = members_json(call.view);
-    let count = call.view.state.members().len().to_string();
+    let page = Page::of(call, false)?;
+    let mut members: Vec<&Member> = call.view.state.members().collect();
+    match call.request.query_value("_sort") {
+        None | Some("" | "id") => {}
+        Some("Name" | "name") => members.sort_by_key(|member| &member.name),
+        Some("Status" | "status") => members.sort_by_key(|member| status_of(member)),
+        Some(_) => return Err(bad_query("_sort must be id, Name or Status")),
+    }
+    if page.descending {
+        members.reverse();
+    }
+    let count = members.len().to_string();
+    let body = array(call.view, page.cut(members));
     Ok(Answer::Now(call.json(200, body).header("X-Total-Count", count)))
 }
 
@@ -73,19 +85,19 @@ pub(super) fn leave(call: &Call<'_>) -> Handled {
 
 /// All members, as an array.
 pub(super) fn members_json(view: &View<'_>) -> Vec<u8> {
-    let members: Vec<Value> =
-        view.state.members().map(|member| Value::Object(member_object(view, member))).collect();
-    Value::Array(members).to_string().into_bytes()
+    array(view, view.state.members().collect())
+}
+
+fn array(view: &View<'_>, members: Vec<&Member>) -> Vec<u8> {
+    let objects = members.into_iter().map(|member| Value::Object(member_object(view, member)));
+    Value::Array(objects.collect()).to_string().into_bytes()
 }
 
 /// The seed's member object and what v4 and we add. Without a network there is no address to
 /// show, and the port is 0.
 fn member_object(view: &View<'_>, member: &Member) -> Map<String, Value> {
     let (address, port) = member.address.rsplit_once(':').unwrap_or((&member.address, "0"));
-    let (status, status_text) = match member.state {
-        MemberState::Registered => (1, "alive"),
-        MemberState::Left => (3, "left"),
-    };
+    let (status, status_text) = status_of(member);
     let leads = view.leader.is_some_and(|(id, _)| id == member.id);
     let role = match (leads, member.server) {
         (true, _) => "leader",
@@ -113,6 +125,14 @@ fn member_object(view: &View<'_>, member: &Member) -> Map<String, Value> {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Map::new()
         }
+    }
+}
+
+/// As serf counts them.
+fn status_of(member: &Member) -> (u8, &'static str) {
+    match member.state {
+        MemberState::Registered => (1, "alive"),
+        MemberState::Left => (3, "left"),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use super::list::{self, Page, bad_query};
-use super::shown::{self, Shown};
+use super::shown::{self, Shown, Style};
 use super::stream::{Item, Items, Stream};
 use super::{Answer, Call, Handled};
 use crate::http::{Body, Response};
-use crate::ident::JobId;
+use crate::ident::{JobId, RunId};
 use crate::job::execution::State;
 
 /// Executions of a job, newest first: those that started or may have; with `state` all, or those
@@ -20,14 +20,17 @@ pub(super) fn list(call: &Call<'_>) -> Handled {
         .into_iter()
         .filter(|item| wanted.takes(item.state(call.view)))
         .collect();
+    // What is equal in the wanted field stays in order of claim.
+    found.reverse();
     let view = call.view;
     match call.request.query_value("_sort") {
         None | Some("" | "id" | "group") => found.sort_by_key(Shown::group),
         Some("started_at") => found.sort_by_key(|item| item.started_at(view)),
         Some("finished_at") => found.sort_by_key(Shown::finished_at),
+        Some("attempt") => found.sort_by_key(Shown::attempt),
         Some("state") => found.sort_by_key(|item| item.state(view).as_str()),
         Some(_) => {
-            let fields = "id, group, started_at, finished_at or state";
+            let fields = "id, group, started_at, finished_at, attempt or state";
             return Err(bad_query(&format!("_sort must be {fields}")));
         }
     }
@@ -36,7 +39,7 @@ pub(super) fn list(call: &Call<'_>) -> Handled {
     }
     let total = found.len();
     let items = page.cut(found).iter().map(|item| (job.id, Item::of(item))).collect();
-    streamed(call, items, total)
+    streamed(call, items, total, style(call, false)?)
 }
 
 /// One execution by its id.
@@ -48,27 +51,44 @@ pub(super) fn show(call: &Call<'_>) -> Handled {
         return Err(Response::error(404, "not_found", sentence));
     };
     let mut body = Vec::new();
-    found.render(call.view, job, output_max(call)?, &mut body);
+    found.render(call.view, job, style(call, false)?, &mut body);
     Ok(Answer::Now(call.json(200, body)))
 }
 
 /// Every open run of the cluster, oldest first.
 pub(super) fn busy(call: &Call<'_>) -> Handled {
-    let items: VecDeque<(JobId, Item)> =
-        call.view.state.open_runs().map(|(run, job)| (job, Item::Run(run))).collect();
-    let total = items.len();
     let page = Page::of(call, false)?;
-    streamed(call, page.cut(items.into()).into(), total)
+    let state = call.view.state;
+    let mut runs: Vec<(RunId, JobId)> = state.open_runs().collect();
+    match call.request.query_value("_sort") {
+        // Claims are numbered in order of time.
+        None | Some("" | "id" | "group" | "started_at") => {}
+        Some("job_name") => {
+            runs.sort_by_cached_key(|(_, job)| state.job_or_deleted(*job).map(|job| &job.name));
+        }
+        Some(_) => return Err(bad_query("_sort must be id, group, started_at or job_name")),
+    }
+    if page.descending {
+        runs.reverse();
+    }
+    let total = runs.len();
+    let items = page.cut(runs).into_iter().map(|(run, job)| (job, Item::Run(run))).collect();
+    streamed(call, items, total, style(call, true)?)
 }
 
-fn streamed(call: &Call<'_>, items: VecDeque<(JobId, Item)>, total: usize) -> Handled {
-    let stream = Stream::new(Items::Executions(items, output_max(call)?), call.wants_pretty());
+fn streamed(
+    call: &Call<'_>,
+    items: VecDeque<(JobId, Item)>,
+    total: usize,
+    style: Style,
+) -> Handled {
+    let stream = Stream::new(Items::Executions(items, style), call.wants_pretty());
     let head = Response::new(200, Body::Empty).header("X-Total-Count", total.to_string());
     Ok(Answer::Stream(head, Box::new(stream)))
 }
 
-fn output_max(call: &Call<'_>) -> Result<Option<usize>, Response> {
-    list::number(call, "output_size_limit")
+fn style(call: &Call<'_>, contact: bool) -> Result<Style, Response> {
+    Ok(Style { output_max: list::number(call, "output_size_limit")?, contact })
 }
 
 enum Wanted {

@@ -68,6 +68,7 @@ pub(super) fn admit(
 ) -> Result<(), Response> {
     check_host(view, request, peer)?;
     if changes {
+        check_not_looked_at(request)?;
         check_origin(request)?;
     }
     match (role, peer.role) {
@@ -114,16 +115,6 @@ fn check_host(view: &View<'_>, request: &Request, peer: &Peer) -> Result<(), Res
 
 /// A change may come from a tool, which sends neither header, or from our own pages.
 fn check_origin(request: &Request) -> Result<(), Response> {
-    // An old client leaves by GET; a browser that follows a link or looks ahead must not, not even
-    // from our own pages.
-    if request.method == Method::Get {
-        let by_browser = ["Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User"];
-        let hints = by_browser.into_iter().chain(["Origin", "Referer", "Purpose"]);
-        if hints.into_iter().any(|name| request.headers.get(name).is_some()) {
-            return Err(Response::error(405, "method_not_allowed", "use POST")
-                .header("Allow", "POST, OPTIONS"));
-        }
-    }
     let refuse = |what: &str| {
         let sentence = format!("a page from elsewhere may not change anything here ({what})");
         Err(Response::error(403, "cross_site", &sentence))
@@ -141,6 +132,21 @@ fn check_origin(request: &Request) -> Result<(), Response> {
                 origin.strip_prefix("http://").is_some_and(|own| own.eq_ignore_ascii_case(host))
             }) => {}
         _ => return refuse("Origin"),
+    }
+    Ok(())
+}
+
+/// An old client leaves by GET; a browser that follows a link or looks ahead must not.
+fn check_not_looked_at(request: &Request) -> Result<(), Response> {
+    let hints = ["origin", "referer", "purpose", "sec-purpose"];
+    let of_browser = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.starts_with("sec-fetch-") || hints.contains(&name.as_str())
+    };
+    if request.method == Method::Get && request.headers.iter().any(|(name, _)| of_browser(name)) {
+        return Err(
+            Response::error(405, "method_not_allowed", "use POST").header("Allow", "POST, OPTIONS")
+        );
     }
     Ok(())
 }

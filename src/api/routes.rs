@@ -2,7 +2,7 @@
 
 use super::guard::Role;
 use super::{Answer, Call, Handled, cluster, executions, health, jobs};
-use crate::http::{Body, Method, Request, Response};
+use crate::http::{Method, Request, Response};
 
 /// One row of the table.
 pub(super) struct Route {
@@ -41,7 +41,7 @@ const fn open(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) 
 }
 
 /// Every route. A path that stands here with other methods only is answered 405.
-fn table() -> [Route; 32] {
+fn table() -> [Route; 46] {
     use Method::{Delete, Get, Patch, Post, Put};
     [
         reads(&["v1"], cluster::status),
@@ -72,8 +72,22 @@ fn table() -> [Route; 32] {
         reads(&["v1", "isleader"], cluster::is_leader),
         changes(Get, &["v1", "leave"], Role::Admin, cluster::leave),
         changes(Post, &["v1", "leave"], Role::Admin, cluster::leave),
+        changes(Delete, &["v1", "members", "*"], Role::Admin, later),
+        changes(Post, &["v1", "members", "*", "drain"], Role::Admin, later),
+        changes(Post, &["v1", "members", "*", "undrain"], Role::Admin, later),
+        reads(&["v1", "pause"], later),
+        changes(Post, &["v1", "pause"], Role::Write, later),
+        changes(Post, &["v1", "unpause"], Role::Write, later),
         changes(Post, &["v1", "restore"], Role::Admin, later),
         reads(&["v1", "backup"], later),
+        reads(&["v1", "audit"], later),
+        reads(&["v1", "voters"], later),
+        changes(Post, &["v1", "voters"], Role::Admin, later),
+        changes(Delete, &["v1", "voters", "*"], Role::Admin, later),
+        changes(Post, &["v1", "voters", "replace"], Role::Admin, later),
+        changes(Post, &["v1", "voters", "transfer"], Role::Admin, later),
+        reads(&["v1", "openapi.json"], later),
+        reads(&["metrics"], later),
         open(&["health"], health::health),
         open(&["ready"], health::ready),
     ]
@@ -102,6 +116,10 @@ pub(super) fn find(request: &Request) -> Result<Found, Response> {
             allowed.push("HEAD".to_owned());
         }
     }
+    if request.method == Method::Options && request.path == "*" {
+        let all = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+        allowed = all.map(str::to_owned).to_vec();
+    }
     if allowed.is_empty() {
         return Err(Response::error(404, "not_found", "there is nothing under this path"));
     }
@@ -109,7 +127,8 @@ pub(super) fn find(request: &Request) -> Result<Found, Response> {
     allowed.dedup();
     let allow = allowed.join(", ");
     if request.method == Method::Options {
-        return Err(Response::new(204, Body::Empty).header("Allow", allow));
+        let body = serde_json::json!({ "allow": allowed }).to_string().into_bytes();
+        return Err(Response::json(200, body).header("Allow", allow));
     }
     let sentence = format!("this path takes {allow}, not {}", request.method.name());
     Err(Response::error(405, "method_not_allowed", &sentence).header("Allow", allow))
@@ -134,4 +153,10 @@ fn matches(path: &[&str], segments: &[String]) -> Option<Vec<String>> {
         }
     }
     Some(variables)
+}
+
+/// How many routes there are.
+#[cfg(test)]
+pub(super) fn count() -> usize {
+    table().len()
 }

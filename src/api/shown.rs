@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::View;
 use crate::ident::{Index, RunId};
-use crate::job::execution::{self, Skipped};
+use crate::job::execution::{self, Contact, Skipped};
 use crate::job::{ExecutionView, Hot, Status, pretty, render};
 use crate::run::dispatch::Heard;
 use crate::run::order::Stage;
@@ -60,6 +60,15 @@ pub(super) enum Shown<'a> {
     Skip(Index, Wall, &'a Skip),
 }
 
+/// How executions are shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Style {
+    /// Of the output at most so many of its last bytes.
+    pub(super) output_max: Option<usize>,
+    /// With what is known of the node, as for the open runs of the cluster.
+    pub(super) contact: bool,
+}
+
 impl Shown<'_> {
     /// Its state.
     pub(super) fn state(&self, view: &View<'_>) -> execution::State {
@@ -82,6 +91,14 @@ impl Shown<'_> {
         }
     }
 
+    /// Which try it was.
+    pub(super) fn attempt(&self) -> u32 {
+        match self {
+            Shown::Run(_, run) => run.attempt,
+            Shown::Skip(..) => 1,
+        }
+    }
+
     /// When it started, or was decided.
     pub(super) fn started_at(&self, view: &View<'_>) -> Wall {
         match self {
@@ -101,16 +118,10 @@ impl Shown<'_> {
         }
     }
 
-    /// Appends its object; of the output the last `output_max` bytes.
-    pub(super) fn render(
-        &self,
-        view: &View<'_>,
-        job: &Job,
-        output_max: Option<usize>,
-        out: &mut Vec<u8>,
-    ) {
+    /// Appends its object.
+    pub(super) fn render(&self, view: &View<'_>, job: &Job, style: Style, out: &mut Vec<u8>) {
         match self {
-            Shown::Run(fire, run) => render_run(view, job, fire, run, output_max, out),
+            Shown::Run(fire, run) => render_run(view, job, fire, run, style, out),
             Shown::Skip(index, wall, skip) => {
                 render_skip(self.state(view), job, (*index, *wall), skip, out);
             }
@@ -128,14 +139,7 @@ pub(super) fn history(job: &Job) -> Vec<Shown<'_>> {
     all
 }
 
-fn render_run(
-    view: &View<'_>,
-    job: &Job,
-    fire: &Fire,
-    run: &Run,
-    output_max: Option<usize>,
-    out: &mut Vec<u8>,
-) {
+fn render_run(view: &View<'_>, job: &Job, fire: &Fire, run: &Run, style: Style, out: &mut Vec<u8>) {
     let id = fire.run_id(run);
     let ended = match run.state {
         RunState::Open => None,
@@ -143,13 +147,15 @@ fn render_run(
     };
     let kept = view.state.tail(id);
     let tail = kept.unwrap_or_default();
-    let shown = &tail[tail.len() - output_max.unwrap_or(tail.len()).min(tail.len())..];
+    let shown = &tail[tail.len() - style.output_max.unwrap_or(tail.len()).min(tail.len())..];
     let output_bytes = ended.map_or(0, |ending| ending.output_bytes);
     let reason = ended.map_or(Cow::Borrowed(""), |ending| reason(&ending, kept.is_some()));
-    let member = view.state.member(run.node);
+    let node_name = crate::run::launch::node_name(view.state, run.node);
+    // The only node with a session is this one, as long as there is no network.
+    let contact = Contact { reachable: run.node == view.me, last_seen: view.now.wall };
     ExecutionView {
         job_name: &job.name,
-        node_name: member.map_or("", |member| &member.name),
+        node_name: &node_name,
         group: fire.group,
         attempt: run.attempt,
         state: Shown::Run(fire, run).state(view),
@@ -167,7 +173,7 @@ fn render_run(
         reason: &reason,
         skipped: None,
         job_deleted: view.state.job(job.id).is_none(),
-        contact: None,
+        contact: style.contact.then_some(contact),
     }
     .render(out);
 }

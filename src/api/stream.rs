@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::View;
-use super::shown::{self, Shown};
+use super::shown::{self, Shown, Style};
 use crate::ident::{Index, JobId, RunId};
 use crate::job::{Pretty, render};
 
@@ -26,8 +26,8 @@ pub struct Stream {
 #[derive(Debug)]
 pub(super) enum Items {
     Jobs(VecDeque<JobId>),
-    /// Runs and skips, of any jobs; and how much output to show of each.
-    Executions(VecDeque<(JobId, Item)>, Option<usize>),
+    /// Runs and skips, of any jobs.
+    Executions(VecDeque<(JobId, Item)>, Style),
 }
 
 /// One entry of a list of executions.
@@ -91,8 +91,8 @@ impl Stream {
                     render(&job.spec, &shown::hot(view, job, Vec::new()), piece);
                 }
             }),
-            Items::Executions(items, output_max) => items.pop_front().map(|(job, item)| {
-                execution(view, job, item, *output_max, piece);
+            Items::Executions(items, style) => items.pop_front().map(|(job, item)| {
+                execution(view, job, item, *style, piece);
             }),
         };
         match piece.len() > object {
@@ -103,24 +103,18 @@ impl Stream {
     }
 }
 
-fn execution(
-    view: &View<'_>,
-    job: JobId,
-    item: Item,
-    output_max: Option<usize>,
-    piece: &mut Vec<u8>,
-) {
+fn execution(view: &View<'_>, job: JobId, item: Item, style: Style, piece: &mut Vec<u8>) {
     let Some(job) = view.state.job_or_deleted(job) else { return };
     match item {
         Item::Run(id) => {
             let Some(fire) = job.fires.get(id.group) else { return };
             let Some(run) = fire.runs.iter().find(|run| fire.run_id(run) == id) else { return };
-            Shown::Run(fire, run).render(view, job, output_max, piece);
+            Shown::Run(fire, run).render(view, job, style, piece);
         }
         Item::Skip(wanted) => {
             let kept = job.skips.iter().find(|(index, _, _)| *index == wanted);
             let Some((index, wall, skip)) = kept else { return };
-            Shown::Skip(*index, *wall, skip).render(view, job, output_max, piece);
+            Shown::Skip(*index, *wall, skip).render(view, job, style, piece);
         }
     }
 }

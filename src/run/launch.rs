@@ -1,10 +1,11 @@
 //! From a claimed fire to the process that it asks for, and how long that may take.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::order::{Program, SpawnOrder, TAIL_MAX_BYTES};
 use crate::cron::civil;
-use crate::ident::{Instance, JobId, RunId};
+use crate::ident::{Instance, JobId, NodeId, RunId};
 use crate::job::Spec;
 use crate::schedule::Scheduler;
 use crate::store::{Fire, State};
@@ -64,8 +65,15 @@ pub fn spawn_order(state: &State, job: JobId, run: RunId) -> Option<SpawnOrder> 
 
 /// The execution's id as people see it: the claim, the node's name and the attempt.
 pub fn execution_id(state: &State, run: RunId) -> String {
-    let name = state.member(run.node).map_or_else(|| run.node.to_string(), |m| m.name.clone());
-    format!("{}-{name}-{}", run.group, run.attempt)
+    format!("{}-{}-{}", run.group, node_name(state, run.node), run.attempt)
+}
+
+/// The name of a node, or its number where the registry doesn't have it.
+pub fn node_name(state: &State, node: NodeId) -> Cow<'_, str> {
+    match state.member(node) {
+        Some(member) => member.name.as_str().into(),
+        None => node.to_string().into(),
+    }
 }
 
 /// The job's own variables, then ours: a job cannot pretend to be another run.
