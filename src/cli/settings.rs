@@ -25,6 +25,9 @@ use crate::{ident, launcher};
 const NO_SETTINGS: [&str; 6] =
     ["TEST", "JOB_NAME", "SCHEDULED_FOR", "TRIGGER", "EXECUTION_ID", "ATTEMPT"];
 
+/// The variable by which a process knows that it belongs to a run.
+const RUN_MARK: &str = "BELLWETHER_EXECUTION_ID";
+
 /// The settings of an agent with the flags `given`.
 ///
 /// # Errors
@@ -81,10 +84,13 @@ struct Sum {
 impl Sum {
     /// An empty variable is as good as none.
     fn add_variables(&mut self, variables: &[(std::ffi::OsString, std::ffi::OsString)]) {
+        let in_a_job = variables.iter().any(|(name, _)| name == RUN_MARK);
         for (name, text) in variables {
             let name = name.to_string_lossy();
             let Some(short) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
-            if text.is_empty() || NO_SETTINGS.contains(&short) {
+            // A run is given its node's name; an agent that it starts is not that node.
+            let of_the_run = NO_SETTINGS.contains(&short) || (in_a_job && short == "NODE_NAME");
+            if text.is_empty() || of_the_run {
                 continue;
             }
             match (flags::all().find(|setting| setting.variable() == name), text.to_str()) {

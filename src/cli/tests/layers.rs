@@ -132,6 +132,14 @@ fn one_of_several_values_is_named_at_its_own_place() {
 }
 
 #[test]
+fn an_agent_started_by_a_job_does_not_take_the_name_of_the_jobs_node() {
+    let name = ("BELLWETHER_NODE_NAME", "outer");
+    let run = ("BELLWETHER_EXECUTION_ID", "9-outer-1");
+    assert_eq!(load(&[], &[name]).unwrap().node_name, "outer");
+    assert_ne!(load(&[], &[name, run]).unwrap().node_name, "outer");
+}
+
+#[test]
 fn unknown_variables_are_warned_of() {
     for (name, warning) in [
         ("BELLWETHER_TEST", None),
