@@ -123,6 +123,10 @@ fn centres(zone: &Pair, seed: u64) -> impl Iterator<Item = i64> + '_ {
 fn check(cron: &Cron, zone: &Pair, centre: i64, rng: &mut Rng) -> Result<usize, String> {
     let text = cron.text();
     let expression = parse(&text).map_err(|wrong| format!("{text}: {wrong}"))?;
+    let canonical = expression.schedule.canonical();
+    if parse(&canonical).map(|again| again.schedule).as_ref() != Ok(&expression.schedule) {
+        return Err(format!("{text}: is not its canonical text {canonical}"));
+    }
     let mut around = AROUND;
     let mut expected = walk::fires(cron, &zone.oracle, centre - around, centre + around);
     if expected.len() > MANY {

@@ -141,33 +141,55 @@ fn a_wild_hour_goes_on_through_clock_changes() {
     }
 }
 
-/// Every kind of days rule, over fifty years, at noon: no clock changes are near.
+/// Random lists of days.
 #[test]
 fn days_are_those_of_the_calendar_for_fifty_years() {
     let mut rng = Rng::new(seed());
-    let utc = Pair { ours: Zone::utc(), ..Pair::system("Etc/UTC") };
-    let from = days().iter().position(|day| day.year == 2070).expect("in the table");
-    let noon = |index: usize| index as i64 * DAY + DAY / 2;
-    for n in 0..if is_all() { 1_000 } else { 40 } {
-        let near = noon(from + rng.below(20_000) as usize);
-        let generated = generate::cron(&mut rng, near, false);
-        let cron = Cron { minute: Field::value(0), hour: Field::value(12), ..generated };
-        let indexes = from..from + 50 * 365;
-        let (first, last) = (noon(indexes.start), noon(indexes.end));
-        let fires: Vec<i64> = indexes.filter(|&i| cron.matches_day(&days()[i])).map(noon).collect();
-        let expression = parse(&cron.text()).expect("a good schedule");
-        let probes: Vec<i64> =
-            (0..20).map(|_| first + rng.below((last - first) as u64) as i64).collect();
-        let next_after = next_after(&expression.schedule, &utc.ours, "a name");
-        let result = walk::compare(&fires, first, last - 1, &probes, &next_after);
-        assert_eq!(result, Ok(()), "{n}: {}", cron.text());
+    for _ in 0..if is_all() { 1_000 } else { 40 } {
+        let near = seconds("2070-01-01 12:00:00") + rng.below(18_000) as i64 * DAY;
+        check_days(&generate::cron(&mut rng, near, false), &mut rng);
     }
+}
+
+/// Every rule that depends on the length of the month or on its first weekday.
+#[test]
+fn each_rule_of_days_is_that_of_the_calendar_for_fifty_years() {
+    let mut rng = Rng::new(seed());
+    let mut days = vec![Item::new("L", Means::BeforeLast(0)), Item::new("LW", Means::LastWeekday)];
+    days.extend((1..=30).map(|n| Item::new(format!("L-{n}"), Means::BeforeLast(n))));
+    days.extend((1..=31).map(|n| Item::new(format!("{n}W"), Means::NearestWeekday(n))));
+    for day in days {
+        check_days(&Cron { day: Field(vec![day]), ..every_minute() }, &mut rng);
+    }
+    for weekday in 0..=7 {
+        let nth = |n| Item::new(format!("{weekday}#{n}"), Means::NthOf(weekday, n));
+        let last = Item::new(format!("{weekday}L"), Means::LastOf(weekday));
+        for rule in (1..=5).map(nth).chain([last]) {
+            check_days(&Cron { weekday: Field(vec![rule]), ..every_minute() }, &mut rng);
+        }
+    }
+}
+
+/// Compares all days of `cron` from 2070 to 2120, at noon in UTC.
+#[track_caller]
+fn check_days(cron: &Cron, rng: &mut Rng) {
+    let cron = Cron { minute: Field::value(0), hour: Field::value(12), ..cron.clone() };
+    let noon = |index: usize| index as i64 * DAY + DAY / 2;
+    let from = days().partition_point(|day| day.year < 2070);
+    let to = days().partition_point(|day| day.year < 2120);
+    let fires: Vec<i64> = (from..to).filter(|&i| cron.matches_day(&days()[i])).map(noon).collect();
+    let expression = parse(&cron.text()).expect("a good schedule");
+    let (zone, first, last) = (Zone::utc(), noon(from), noon(to) - 1);
+    let probes: Vec<i64> =
+        (0..10).map(|_| first + rng.below((last - first) as u64) as i64).collect();
+    let next_after = next_after(&expression.schedule, &zone, "a name");
+    assert_eq!(walk::compare(&fires, first, last, &probes, &next_after), Ok(()), "{}", cron.text());
 }
 
 /// What is due once in years, or in decades.
 #[test]
 fn rare_days_are_found() {
-    let utc = Pair { ours: Zone::utc(), ..Pair::system("Etc/UTC") };
+    let utc = Zone::utc();
     let leap_days = ["2092-02-29", "2096-02-29", "2104-02-29", "2108-02-29"];
     let saturdays = ["2048-02-29", "2076-02-29", "2116-02-29"];
     for (schedule, from, wanted) in [
@@ -185,7 +207,7 @@ fn rare_days_are_found() {
         ("0 0 31W 4,5 *", "2026-01-01", &["2026-05-29", "2027-05-31", "2028-05-31"]),
     ] {
         let expression = parse(schedule).expect(schedule);
-        let next = next_after(&expression.schedule, &utc.ours, "a name");
+        let next = next_after(&expression.schedule, &utc, "a name");
         let mut at = seconds(&format!("{from} 00:00:00"));
         for &day in wanted {
             at = next(at).unwrap_or_else(|| panic!("{schedule}: never, instead of {day}"));
@@ -194,7 +216,7 @@ fn rare_days_are_found() {
     }
     for never in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 L-30 2,4 *", "0 0 30W 2 *"] {
         let expression = parse(never).expect(never);
-        let next = next_after(&expression.schedule, &utc.ours, "a name");
+        let next = next_after(&expression.schedule, &utc, "a name");
         assert_eq!(next(seconds("2026-01-01 00:00:00")), None, "{never}");
     }
 }
