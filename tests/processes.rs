@@ -144,8 +144,7 @@ fn what_a_job_leaves_behind_is_reaped_and_does_not_keep_its_run_open() {
     let run = run_to_end(&agent, "daemon");
     assert_eq!(text(&run, "state"), "succeeded", "{run}");
     let daemon = pid_in(&agent.home().join("daemon"));
-    assert_eq!(agent.others(), [daemon]);
-    assert!(alive(daemon));
+    assert!(alive(daemon) && agent.others().contains(&daemon));
     fs::write(agent.home().join("go"), "").expect("written");
     wait_until_alone(&agent);
 }
@@ -254,6 +253,10 @@ fn start_long(agent: &Agent) -> (String, Pid) {
     agent.post("/v1/jobs", job).expect(201);
     agent.post("/v1/jobs/long/run", "").expect(200);
     let run = wait_for_state(agent, "long", "running");
+    // Which process it is goes to the disk without anybody waiting for that; what is answered
+    // later is on the disk later.
+    let job = json!({"name": "later", "schedule": "@manually", "command": "true"});
+    agent.post("/v1/jobs", job).expect(201);
     (text(&run, "id").to_owned(), pid_in(&agent.home().join("pids")))
 }
 

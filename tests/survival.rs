@@ -31,9 +31,17 @@ const BY_HAND: &str = "by-hand";
 #[test]
 fn an_agent_killed_thirty_times_starts_nothing_twice_and_forgets_nothing() {
     let mut trial = Trial::begin("agent", 0);
-    for _ in 0..30 {
+    let mut kills = 0;
+    while kills < 30 {
         trial.wait_for_a_moment();
-        trial.agent.kill9();
+        if trial.rng.chance(1, 8) {
+            // One that stops in good order leaves just as much to its successor.
+            let status = trial.agent.stop();
+            assert!(status.success(), "{status:?}");
+        } else {
+            trial.agent.kill9();
+            kills += 1;
+        }
         trial.agent.relaunch();
     }
     trial.end(audit::Losses::None);
@@ -179,6 +187,14 @@ impl Trial {
         }
     }
 
+    /// A launcher that is asked to end does so only when each end that it had to tell was told,
+    /// and is on the agent's disk.
+    fn check_that_the_launcher_holds_nothing(&mut self) {
+        let pid = self.agent.launcher_pid();
+        common::send(pid, libc::SIGTERM).expect("it lives");
+        wait_until(DEADLINE, "the launcher has ended", || (!alive(pid)).then_some(()));
+    }
+
     /// Lets everything come to its end, and audits it; once more after an orderly restart.
     fn end(mut self, losses: audit::Losses) {
         if !self.agent.is_running() {
@@ -193,6 +209,7 @@ impl Trial {
         wait_until(DEADLINE, "every run has ended", || (!is_busy(&unix)).then_some(()));
         let seen = self.observer.stop();
         let first = audit::audit(&unix, &self.jobs, &seen, losses);
+        self.check_that_the_launcher_holds_nothing();
         self.agent.restart();
         let second = audit::audit(&unix, &self.jobs, &seen, losses);
         assert!(first == second, "an orderly restart changed the history");

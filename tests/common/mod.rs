@@ -16,7 +16,7 @@ mod user;
 
 pub(crate) use agent::{Agent, Builder};
 pub(crate) use client::{Client, Connection, Reply};
-pub(crate) use process::{Pid, alive, leftovers};
+pub(crate) use process::{Pid, alive, leftovers, send};
 pub(crate) use user::{NOBODY, as_user, is_root};
 
 use std::time::{Duration, Instant};
