@@ -292,4 +292,6 @@ impl Node {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,155 @@
+//! What the tests of this room share: a node after a start, with a disk that is driven by hand.
+
+use std::collections::BTreeMap;
+
+use super::{Durable, Effect, Found, Identity, Input, Node, RELEASE, Settings};
+use crate::api::{HostRule, Peer, Role};
+use crate::cluster::Promise;
+use crate::cron::Zone;
+use crate::http::{Body, Headers, Method, Request, Response};
+use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, RequestId, StoreId};
+use crate::job::Spec;
+use crate::store::{Entry, Facts, JobPut, Member, MemberState, Record, State};
+use crate::time::{Mono, Now};
+
+/// A job that is due at every second.
+pub(super) fn every_second() -> Spec {
+    Spec {
+        name: "a".into(),
+        schedule: "* * * * * *".into(),
+        command: "true".into(),
+        timezone: "UTC".into(),
+        keep: 10_000,
+        ..Spec::default()
+    }
+}
+
+/// A journal of a cluster of one in which that job was created.
+pub(super) fn records_of(spec: &Spec) -> Vec<Record> {
+    vec![
+        Record::Config { cluster: ClusterId(1), voters: vec![node_id()] },
+        Record::EpochStart { leader: node_id() },
+        Record::Node(Member {
+            id: node_id(),
+            store: StoreId(1),
+            boot: Boot(1),
+            name: "n".into(),
+            address: String::new(),
+            server: true,
+            work: true,
+            tags: Vec::new(),
+            state: MemberState::Registered,
+        }),
+        Record::JobPut(JobPut {
+            name: spec.name.clone(),
+            spec: spec.to_bytes(),
+            facts: Facts { disabled: false, forbid: false, per_node: true, keep: 10_000 },
+            mark: None,
+            anchor: None,
+        }),
+    ]
+}
+
+/// A node that has just found `records`, all written at [`RELEASE`], `seconds` ago.
+pub(super) fn node_after(records: Vec<Record>, seconds: i64) -> Node {
+    let entry = |(index, record)| Entry {
+        index: Index(index),
+        epoch: Epoch(1),
+        wall: RELEASE,
+        actor: "test".into(),
+        record,
+    };
+    let promise = Promise { epoch: Epoch(1), to: Some(node_id()) };
+    let (store, boot) = (StoreId(1), Boot(1));
+    let found = Found {
+        identity: Identity { node: node_id(), store, boot, promise },
+        state: State::new(),
+        records: (1..).zip(records).map(entry).collect(),
+        runs: Vec::new(),
+    };
+    let settings = Settings {
+        name: "n".into(),
+        tags: Vec::new(),
+        default_zone: "UTC".into(),
+        hosts: HostRule::default(),
+        running_max: 1,
+        snapshot_bytes: u64::MAX,
+        warnings: Vec::new(),
+    };
+    Node::new(settings, Box::new(zones()), found, at(seconds))
+}
+
+/// The clocks, so many seconds after [`RELEASE`].
+pub(super) fn at(seconds: i64) -> Now {
+    let nanoseconds = seconds.unsigned_abs() * 1_000_000_000;
+    Now { mono: Mono(nanoseconds), wall: RELEASE.second().plus(seconds).wall() }
+}
+
+/// Makes the oldest batch durable that the node wants to be; false when there is none. Answers
+/// before it go to `answers`.
+pub(super) fn sync_one(node: &mut Node, answers: &mut Vec<Response>) -> bool {
+    while let Some(effect) = node.poll_effect() {
+        match effect {
+            Effect::Commit(batch) => {
+                let ticket = batch.ticket;
+                let durable =
+                    Durable { ticket, journal_bytes: 0, snapshot_bytes: 0, runs_bytes: 0 };
+                let now = node.now;
+                node.handle(Input::Durable(durable), now);
+                return true;
+            }
+            Effect::Reply(_, response) => answers.push(response),
+            Effect::Snapshot(..)
+            | Effect::CompactRuns(_)
+            | Effect::Launcher(_)
+            | Effect::Watch(_)
+            | Effect::Log(_)
+            | Effect::Exit => {}
+        }
+    }
+    false
+}
+
+/// Makes everything durable; the answers.
+pub(super) fn sync(node: &mut Node) -> Vec<Response> {
+    let mut answers = Vec::new();
+    while sync_one(node, &mut answers) {}
+    answers
+}
+
+/// Gives the node a request.
+pub(super) fn ask(node: &mut Node, method: Method, path: &str, body: &str) {
+    let request = Request {
+        method,
+        path: path.into(),
+        query: Vec::new(),
+        headers: Headers::default(),
+        body: body.into(),
+        host: None,
+        version_10: false,
+    };
+    let peer = Peer { role: Some(Role::Admin), who: "test".into(), on_unix_socket: true };
+    let (now, request) = (node.now, Box::new(request));
+    node.handle(Input::Request { id: RequestId(1), peer, request }, now);
+}
+
+/// The status of what is answered at once, and the code or else the body. Nothing becomes durable
+/// by it, and what else the node wanted stays to be done.
+pub(super) fn get(node: &mut Node, path: &str) -> (u16, String) {
+    ask(node, Method::Get, path, "");
+    let is_reply = |effect: &Effect| matches!(effect, Effect::Reply(..));
+    let at = node.effects.iter().position(is_reply).expect("it is answered at once");
+    let Some(Effect::Reply(_, response)) = node.effects.remove(at) else { panic!("a reply") };
+    let Body::Bytes(body) = response.body else { return (response.status, String::new()) };
+    let json: serde_json::Value = serde_json::from_slice(&body).expect("an answer is JSON");
+    let code = json["code"].as_str().map_or_else(|| json.to_string(), str::to_owned);
+    (response.status, code)
+}
+
+fn node_id() -> NodeId {
+    NodeId::new(7).expect("not 0")
+}
+
+fn zones() -> BTreeMap<String, Zone> {
+    BTreeMap::from([("UTC".to_owned(), Zone::utc())])
+}
