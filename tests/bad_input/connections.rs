@@ -23,8 +23,7 @@ fn a_request_that_is_cut_off_is_dropped_and_changes_nothing() {
     for request in [
         &full[..full.len() - 1],
         "DELETE /v1/jobs/quiet HTTP/1.1\r\nHost: localhost\r\n",
-        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
-         2\r\n{}\r\n",
+        "PUT /v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
         "DELETE /v1/jobs/quiet HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n{}",
     ] {
         let answer = calm.agent.raw(request.as_bytes());

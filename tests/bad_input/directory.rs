@@ -220,7 +220,7 @@ fn a_torn_end_is_cut_kept_and_warned_of() {
             assert_eq!(ready["warnings"], json!(["torn_tail"]), "{file}, {cut} bytes");
             agent.wait_for_log("was cut short by a crash");
             let kept: Vec<String> =
-                stopped.contents().into_keys().filter(|name| is_torn(name)).collect();
+                stopped.contents().into_keys().filter(|name| name.starts_with("torn-")).collect();
             assert_eq!(kept.len(), 1, "{kept:?}");
             let (start, _) = *frames(&good).last().expect("a record");
             let torn = stopped.read(&kept[0]);
@@ -229,10 +229,6 @@ fn a_torn_end_is_cut_kept_and_warned_of() {
             assert_eq!(names(&agent.tcp()), stopped.jobs);
         }
     }
-}
-
-fn is_torn(name: &str) -> bool {
-    name.starts_with("torn-")
 }
 
 #[test]

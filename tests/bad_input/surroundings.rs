@@ -7,7 +7,7 @@ use serde_json::json;
 
 #[test]
 fn closed_or_full_standard_descriptors_cost_lines_and_nothing_else() {
-    for (what, script) in [
+    let rows = [
         ("stdin closed", r#"exec "$@" <&-"#),
         ("stderr closed", r#"exec "$@" 2>&-"#),
         ("all closed", r#"exec "$@" <&- >&- 2>&-"#),
@@ -18,29 +18,38 @@ fn closed_or_full_standard_descriptors_cost_lines_and_nothing_else() {
             // A pipe that this shell, and so the agent, could read, but never does.
             r#"mkfifo p && exec 3<>p && rm p && head -c 65536 /dev/zero >&3 && exec "$@" 2>&3"#,
         ),
-    ] {
-        let mut agent = Agent::builder().through(script).launch();
-        agent.wait_until_ready_on_socket();
-        let unix = agent.unix();
-        let job = json!({"name": "tick", "schedule": "@every 1s", "command": "echo out"});
-        unix.post("/v1/jobs", job).expect(201);
-        // Things to say, far more than a pipe holds.
-        for _ in 0..200 {
-            unix.get("/v1/jobs/nobody").expect(404);
-            agent.signal(libc::SIGUSR1);
+    ];
+    std::thread::scope(|scope| {
+        for (what, script) in rows {
+            scope.spawn(move || check_fires(what, script));
         }
-        wait_until(DEADLINE, what, || {
-            let job = unix.get("/v1/jobs/tick").expect(200).json();
-            assert_eq!(job["error_count"], json!(0), "{what}");
-            (job["success_count"].as_u64()? >= 2).then_some(())
-        });
-        let runs = unix.get("/v1/jobs/tick/executions").expect(200).json();
-        let runs = runs.as_array().expect("an array").iter();
-        let mut ended = runs.filter(|run| run["state"] == json!("succeeded"));
-        assert!(ended.all(|run| run["output"] == json!("out\n")), "{what}");
-        unix.get("/ready").expect(200);
-        assert!(agent.stop().success(), "{what}");
+    });
+}
+
+/// An agent that is started by `script` answers, fires, and stops in good order.
+#[track_caller]
+fn check_fires(what: &str, script: &str) {
+    let mut agent = Agent::builder().through(script).launch();
+    agent.wait_until_ready_on_socket();
+    let unix = agent.unix();
+    let job = json!({"name": "tick", "schedule": "@every 1s", "command": "echo out"});
+    unix.post("/v1/jobs", job).expect(201);
+    // Things to say, far more than a pipe holds.
+    for _ in 0..200 {
+        unix.get("/v1/jobs/nobody").expect(404);
+        agent.signal(libc::SIGUSR1);
     }
+    wait_until(DEADLINE, what, || {
+        let job = unix.get("/v1/jobs/tick").expect(200).json();
+        assert_eq!(job["error_count"], json!(0), "{what}");
+        (job["success_count"].as_u64()? >= 2).then_some(())
+    });
+    let runs = unix.get("/v1/jobs/tick/executions").expect(200).json();
+    let runs = runs.as_array().expect("an array").iter();
+    let mut ended = runs.filter(|run| run["state"] == json!("succeeded"));
+    assert!(ended.all(|run| run["output"] == json!("out\n")), "{what}");
+    unix.get("/ready").expect(200);
+    assert!(agent.stop().success(), "{what}");
 }
 
 #[test]

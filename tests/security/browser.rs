@@ -95,7 +95,7 @@ fn a_change_comes_from_a_tool_or_from_our_own_page() {
         (format!("Origin: http://{own}.evil.example"), false),
         (format!("Origin: http://{own}\r\nOrigin: http://evil.example"), false),
         (format!("Origin: http://{own}, http://evil.example"), false),
-        (format!("Origin: http://evil.example\r\nSec-Fetch-Site: same-origin"), false),
+        ("Origin: http://evil.example\r\nSec-Fetch-Site: same-origin".to_owned(), false),
         (format!("Origin: http://{own}\r\nSec-Fetch-Site: cross-site"), false),
     ] {
         let fields = if fields.is_empty() { fields } else { format!("{fields}\r\n") };

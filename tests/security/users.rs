@@ -1,7 +1,7 @@
 //! Other users of the machine, over TCP and the Unix socket.
 
 use crate::common::{Agent, Client, DEADLINE, NOBODY, as_user, is_root, wait_until};
-use crate::{Route, jobs, routes, with_job};
+use crate::{Route, jobs, routes, say, with_job};
 use serde_json::json;
 use std::fs;
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ fn as_nobody(what: impl FnOnce() + Send) {
     if is_root() {
         as_user(NOBODY, what);
     } else {
-        eprintln!("not run as root: what another user gets was NOT checked");
+        say("not run as root: what another user gets was NOT checked");
     }
 }
 
@@ -152,7 +152,7 @@ fn another_user_does_not_reach_the_unix_socket() {
 #[test]
 fn an_agent_without_privileges_serves_its_own_user_and_root() {
     if !is_root() {
-        eprintln!("not run as root: the agent runs as this user in every other test");
+        say("not run as root: an agent was NOT run as another user");
         let agent = Agent::start();
         agent.get("/v1/jobs").expect(200);
         return check_closed_to_all(agent.pid(), "the agent");
