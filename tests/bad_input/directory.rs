@@ -188,6 +188,47 @@ fn a_flipped_byte_is_refused_with_its_file_and_place() {
 }
 
 #[test]
+fn a_snapshot_is_whole_or_refused() {
+    let stopped = Stopped::new();
+    {
+        let small = Agent::builder().data_dir(&stopped.dir).flag("--snapshot-after", "4096");
+        let mut agent = small.start();
+        for name in ["other", "quiet"] {
+            let note = json!({"note": "n".repeat(4_096)});
+            agent.patch(&format!("/v1/jobs/{name}"), note).expect(201);
+        }
+        let file = stopped.path("snapshot");
+        wait_until(DEADLINE, "there is a snapshot", || file.exists().then_some(()));
+        assert!(agent.stop().success());
+    }
+    let good = stopped.read("snapshot");
+    for at in [20, FILE_HEADER + 4, good.len() / 2, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        stopped.write("snapshot", &bad);
+        stopped.check_refused(&format!("byte {at}"), &["snapshot is damaged at byte "]);
+    }
+    for length in [0, 1, FILE_HEADER, good.len() - 1] {
+        stopped.write("snapshot", &good[..length]);
+        stopped.check_refused(&format!("{length} bytes"), &["snapshot is damaged at byte "]);
+    }
+    let mut newer = good.clone();
+    newer[8..12].copy_from_slice(&7u32.to_le_bytes());
+    let crc = crc32fast::hash(&newer[..60]);
+    newer[60..64].copy_from_slice(&crc.to_le_bytes());
+    stopped.write("snapshot", &newer);
+    stopped.check_refused("a newer snapshot", &["snapshot has format 7", "a later bellwether"]);
+    stopped.write("snapshot", &good);
+    let agent = stopped.start();
+    assert_eq!(names(&agent.tcp()), stopped.jobs);
+    let job = agent.get("/v1/jobs/quiet").expect(200).json();
+    assert_eq!(
+        (&job["success_count"], job["note"].as_str().map(str::len)),
+        (&json!(1), Some(4_096))
+    );
+}
+
+#[test]
 fn an_identity_is_refused_when_both_its_copies_are_bad_and_not_before() {
     let stopped = Stopped::new();
     let (first, second) = (20, 4_096 + 20);

@@ -11,7 +11,7 @@ fn all_files_are_closed_to_others_whatever_the_umask() {
     let home = tempfile::tempdir().expect("a directory");
     let dir = home.path().join("deep").join("data");
     let through = r#"umask 0; exec "$@""#;
-    let agent = Agent::builder().through(through).data_dir(&dir).flag("--snapshot-after", "1");
+    let agent = Agent::builder().through(through).data_dir(&dir).flag("--snapshot-after", "4096");
     let mut agent = agent.start();
     run(
         &agent,
