@@ -86,40 +86,65 @@ impl Log {
         (*count <= REPEATS_MAX).then_some(left_out)
     }
 
+    /// A line that fits. Where it does not, its longest values are cut, so that it stays whole in
+    /// its form: a reader of JSON gets JSON.
     fn line(&self, level: Level, message: &str, fields: &[(&'static str, String)]) -> String {
-        let time = civil::format_utc(clock::now().wall);
-        let mut line = match self.json {
-            true => {
-                let mut object = Map::new();
-                if self.with_time {
-                    object.insert("time".into(), time.into());
-                }
-                object.insert("level".into(), level_name(level).into());
-                object.insert("msg".into(), message.into());
-                for (key, value) in fields {
-                    object.insert((*key).to_owned(), value.clone().into());
-                }
-                Value::Object(object).to_string()
+        let mut value_max = LINE_MAX_BYTES;
+        loop {
+            let mut line = self.line_with(level, message, fields, value_max);
+            if line.len() < LINE_MAX_BYTES || value_max == 0 {
+                line.push('\n');
+                return line;
             }
-            false => {
-                let mut text = String::new();
-                if self.with_time {
-                    text = format!("time={time} ");
-                }
-                text.push_str(&format!("level={} msg=\"{message}\"", level_name(level)));
-                for (key, value) in fields {
-                    text.push_str(&format!(" {key}={}", text_value(value)));
-                }
-                text
-            }
-        };
-        if line.len() >= LINE_MAX_BYTES {
-            let fits = (0..LINE_MAX_BYTES).rev().find(|&at| line.is_char_boundary(at));
-            line.truncate(fits.unwrap_or(0));
+            value_max /= 2;
         }
-        line.push('\n');
-        line
     }
+
+    fn line_with(
+        &self,
+        level: Level,
+        message: &str,
+        fields: &[(&'static str, String)],
+        value_max: usize,
+    ) -> String {
+        let time = civil::format_utc(clock::now().wall);
+        let fields = fields.iter().map(|(key, value)| (*key, cut(value, value_max)));
+        if self.json {
+            let mut object = Map::new();
+            if self.with_time {
+                object.insert("time".into(), time.into());
+            }
+            object.insert("level".into(), level_name(level).into());
+            object.insert("msg".into(), message.into());
+            object.extend(fields.map(|(key, value)| (key.to_owned(), value.into())));
+            return json_line(&Value::Object(object));
+        }
+        let mut text = if self.with_time { format!("time={time} ") } else { String::new() };
+        text.push_str(&format!("level={} msg=\"{message}\"", level_name(level)));
+        for (key, value) in fields {
+            text.push_str(&format!(" {key}={}", text_value(value)));
+        }
+        text
+    }
+}
+
+/// The start of `text`, of at most `bytes_max` bytes.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
+}
+
+/// JSON asks for escapes of the first 32 characters only; a terminal obeys others as well. They
+/// stand in texts alone, where an escape means the same.
+fn json_line(object: &Value) -> String {
+    let mut line = String::new();
+    for c in object.to_string().chars() {
+        match c.is_control() {
+            true => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => line.push(c),
+        }
+    }
+    line
 }
 
 /// As it is when nothing in it could be taken for the end of the value, else in quotes.
@@ -161,28 +186,41 @@ mod tests {
         }
     }
 
+    fn log(json: bool) -> Log {
+        let seen = BTreeMap::new();
+        Log { least: Level::Debug, json, with_time: true, dropped: 0, seen }
+    }
+
     #[test]
-    fn a_line_is_cut_at_its_limit() {
-        let log = Log {
-            least: Level::Debug,
-            json: false,
-            with_time: false,
-            dropped: 0,
-            seen: BTreeMap::new(),
-        };
-        let line = log.line(Level::Info, "long", &[("x", "é".repeat(LINE_MAX_BYTES))]);
-        assert!(line.len() <= LINE_MAX_BYTES && line.ends_with('\n'));
+    fn a_line_that_is_too_long_is_cut_within_its_values() {
+        for long in ["é", "\"", "\\", "\u{1b}", "\u{9b}", "x", " "] {
+            let long = long.repeat(LINE_MAX_BYTES);
+            let fields = [("x", long.clone()), ("short", "kept".to_owned()), ("y", long)];
+            for json in [false, true] {
+                let line = log(json).line(Level::Info, "long", &fields);
+                assert!(line.len() <= LINE_MAX_BYTES && line.len() > 512, "{}", line.len());
+                let text = line.strip_suffix('\n').unwrap();
+                assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
+                assert!(text.contains("kept"), "{text}");
+                if json {
+                    let read: Value = serde_json::from_str(text).unwrap();
+                    assert_eq!((&read["msg"], &read["short"]), (&"long".into(), &"kept".into()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_of_json_steers_no_terminal_and_says_the_same() {
+        let value = "\u{1b}[2J\u{9b}31m\u{7f}\r\n\"é";
+        let line = log(true).line(Level::Warn, "odd", &[("x", value.to_owned())]);
+        assert!(!line.trim_end().contains(|c: char| c.is_control()), "{line:?}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["x"], value);
     }
 
     #[test]
     fn a_message_that_repeats_is_limited() {
-        let mut log = Log {
-            least: Level::Debug,
-            json: false,
-            with_time: false,
-            dropped: 0,
-            seen: BTreeMap::new(),
-        };
+        let mut log = log(false);
         let written = (0..100).filter(|_| log.admit("again").is_some()).count();
         assert_eq!(written, REPEATS_MAX as usize);
         assert!(log.admit("another").is_some());
