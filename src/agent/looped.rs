@@ -151,8 +151,6 @@ impl Agent {
     /// Turns until the node has ended.
     pub(super) fn run(&mut self) -> ExitCode {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        // A wish: on a kernel that does not know it, jobs start later on a busy machine.
-        let _ = process::ask_for_short_turns();
         self.effects();
         self.watch_clock();
         while !self.is_over() {

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::api::Role;
 use crate::node::Level;
+use crate::sys::process;
 
 /// How an agent behaves. Made and checked by the command line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +62,8 @@ pub struct Settings {
 /// Runs an agent until it is told to stop. Why it could not start, or had to end, is said on
 /// standard error. To be called by a process that has one thread.
 pub fn run(settings: &Settings) -> ExitCode {
+    // A wish: on a kernel that does not know it, jobs start later on a busy machine.
+    let _ = process::ask_for_short_turns();
     let mut log = log::Log::new(settings.log_level, settings.log_json);
     for warning in &settings.warnings {
         log.say(Level::Warn, "setting", vec![("warning", warning.clone())]);

@@ -13,7 +13,7 @@ use mio::net::{UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::child::{Children, Surroundings, stage_of};
+use super::child::{Child, Children, Surroundings, stage_of};
 use super::link::{Incoming, Link};
 use super::protocol::{self, Answer, Request};
 use super::slot::End;
@@ -26,7 +26,7 @@ use crate::sys::process::{self, Ended, Pid};
 use crate::sys::signal::{self, Deadly, Signal, SignalPipe};
 use crate::sys::spawn::Progress;
 use crate::sys::{clock, limits, random, unix_socket};
-use crate::time::{Mono, Now};
+use crate::time::Mono;
 
 /// Most commands carried out in one turn; each may be a fork.
 const COMMANDS_PER_TURN: usize = 64;
@@ -369,25 +369,39 @@ impl Service {
     }
 
     fn carry_out(&mut self) {
+        let mut orders = Vec::new();
         while let Some(effect) = self.table.poll_effect() {
             match effect {
-                Effect::Spawn(order) => self.spawn(&order, clock::now()),
-                Effect::Signal(run, signal) => self.signal(run, signal),
+                Effect::Spawn(order) => orders.push(*order),
+                Effect::Signal(run, signal) => {
+                    // What was to be started before this may be what it is for.
+                    self.spawn(std::mem::take(&mut orders));
+                    self.signal(run, signal);
+                }
                 Effect::Release(run) => self.children.release(run),
+            }
+        }
+        self.spawn(orders);
+    }
+
+    fn spawn(&mut self, orders: Vec<SpawnOrder>) {
+        let children = self.surroundings.start(&orders);
+        let now = clock::now();
+        for (order, child) in orders.iter().zip(children) {
+            match child {
+                Ok(child) => self.take_in(child),
+                Err((stage, errno)) => self.table.fork_failed(order.run, stage, errno, now),
             }
         }
     }
 
-    fn spawn(&mut self, order: &SpawnOrder, now: Now) {
-        let child = match self.surroundings.start(order) {
-            Ok(child) => child,
-            Err((stage, errno)) => return self.table.fork_failed(order.run, stage, errno, now),
-        };
+    fn take_in(&mut self, child: Child) {
+        let run = child.run;
         // Not reaped yet, so it is there, even if it has ended.
         let known = process::stat(child.pid).ok().flatten();
         let start_ticks = known.map_or(0, |stat| stat.start_ticks);
         let process = Process { pid: child.pid.get(), start_ticks, boot: self.boot };
-        self.table.forked(order.run, process);
+        self.table.forked(run, process);
         let output = child.output.as_ref().map(AsRawFd::as_raw_fd);
         let report = child.report.as_ref().map(|report| report.as_fd().as_raw_fd());
         let serial = self.children.insert(child);
@@ -398,7 +412,7 @@ impl Service {
                 self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE);
             if let Err(error) = added {
                 // The end will be noticed all the same, by its signal.
-                say("error", format_args!("cannot watch run {}: {error}", order.run));
+                say("error", format_args!("cannot watch run {run}: {error}"));
             }
         }
     }

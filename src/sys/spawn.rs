@@ -8,7 +8,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::process::Pid;
 use super::{errno, file, limits, signal};
@@ -100,6 +100,29 @@ pub fn spawn(
     input: BorrowedFd<'_>,
     output: BorrowedFd<'_>,
 ) -> Result<Spawned, StartError> {
+    let prepared = prepare(image, input, output)?;
+    let pid = prepared.fork()?;
+    Ok(Spawned { pid, report: prepared.into_report() })
+}
+
+/// A child that is to be forked. Who has many makes all of these first and forks then: whatever
+/// memory is written after a fork(2) is copied page by page, so the less lies between two of them
+/// the better.
+pub struct Prepared<'a> {
+    plan: Plan<'a>,
+    pipe: File,
+    writer: OwnedFd,
+}
+
+/// Prepares what [`spawn`] does.
+///
+/// # Errors
+/// At [`Step::Pipe`].
+pub fn prepare<'a>(
+    image: &'a Image,
+    input: BorrowedFd<'a>,
+    output: BorrowedFd<'a>,
+) -> Result<Prepared<'a>, StartError> {
     let (pipe, writer) = file::pipe().map_err(|error| failed(Step::Pipe, &error))?;
     let plan = Plan {
         image,
@@ -112,20 +135,37 @@ pub fn spawn(
     // The standard descriptors are put in place before the others are used, so none may be among
     // them; the Rust runtime opens 0, 1 and 2 at the start of a process if they are closed.
     assert!(plan.input.min(plan.output).min(plan.report) > 2, "a standard descriptor was closed");
-    // No handler of the parent may run in the child, and no signal be lost before its defaults
-    // are set.
-    let blocked = signal::block_all().map_err(|error| failed(Step::Fork, &error))?;
-    // SAFETY: the child calls nothing but `become_image`, which keeps to signal-safety(7).
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        become_image(&plan);
+    Ok(Prepared { plan, pipe, writer })
+}
+
+impl Prepared<'_> {
+    /// Forks the child; to be called once.
+    ///
+    /// # Errors
+    /// At [`Step::Fork`].
+    pub fn fork(&self) -> Result<Pid, StartError> {
+        // No handler of the parent may run in the child, and no signal be lost before its defaults
+        // are set.
+        let blocked = signal::block_all().map_err(|error| failed(Step::Fork, &error))?;
+        // SAFETY: the child calls nothing but `become_image`, which keeps to signal-safety(7).
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            become_image(&self.plan);
+        }
+        let forked = errno::check(pid);
+        drop(blocked);
+        match forked.map(|pid| u32::try_from(pid).ok().and_then(Pid::new)) {
+            Ok(Some(pid)) => Ok(pid),
+            Ok(None) => Err(StartError { step: Step::Fork, errno: libc::EIO }),
+            Err(error) => Err(failed(Step::Fork, &error)),
+        }
     }
-    let forked = errno::check(pid);
-    drop(blocked);
-    match forked.map(|pid| u32::try_from(pid).ok().and_then(Pid::new)) {
-        Ok(Some(pid)) => Ok(Spawned { pid, report: Report { pipe } }),
-        Ok(None) => Err(StartError { step: Step::Fork, errno: libc::EIO }),
-        Err(error) => Err(failed(Step::Fork, &error)),
+
+    /// What the child says, once it was forked: this process's end of the pipe to it is closed, so
+    /// that the pipe ends when the child's does.
+    pub fn into_report(self) -> Report {
+        drop(self.writer);
+        Report { pipe: self.pipe }
     }
 }
 
@@ -188,7 +228,7 @@ const REPORT_BYTES: usize = 8;
 /// The child's part. Takes no memory and no lock, and never returns.
 fn become_image(plan: &Plan<'_>) -> ! {
     let mut report = plan.report;
-    let error = match prepare(plan, &mut report) {
+    let error = match arrange(plan, &mut report) {
         Err(error) => error,
         Ok(()) => StartError { step: Step::Exec, errno: execute(plan) },
     };
@@ -199,7 +239,7 @@ fn become_image(plan: &Plan<'_>) -> ! {
     unsafe { libc::_exit(FAILED_CODE) }
 }
 
-fn prepare(plan: &Plan<'_>, report: &mut RawFd) -> Result<(), StartError> {
+fn arrange(plan: &Plan<'_>, report: &mut RawFd) -> Result<(), StartError> {
     let at = |step| move |_| StartError { step, errno: errno::last() };
     // SAFETY: takes nothing.
     errno::check(unsafe { libc::setsid() }).map_err(at(Step::Session))?;
