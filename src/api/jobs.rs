@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use super::list::{Page, bad_query, number};
+use super::peek;
 use super::shown;
 use super::stream::{Items, Stream};
 use super::tags::{check_version, tagged};
@@ -386,18 +387,19 @@ impl<'a> Filters<'a> {
         if !cheap {
             return false;
         }
-        let by_spec = self.text.is_some() || !self.metadata.is_empty() || !self.tags.is_empty();
-        if !by_spec {
-            return true;
-        }
-        let Ok(spec) = Spec::from_bytes(&job.spec) else { return false };
-        let has = |map: &std::collections::BTreeMap<String, String>,
-                   (key, value): &(&str, &str)| {
-            map.get(*key).is_some_and(|own| own == value)
+        let has_all = |key: &str, wanted: &[(&str, &str)]| {
+            if wanted.is_empty() {
+                return true;
+            }
+            let own = peek::texts(&job.spec, key);
+            wanted.iter().all(|(key, value)| own.get(*key).is_some_and(|own| own == value))
         };
-        self.text.is_none_or(|text| spec.name.contains(text) || spec.displayname.contains(text))
-            && self.metadata.iter().all(|pair| has(&spec.metadata, pair))
-            && self.tags.iter().all(|pair| has(&spec.tags, pair))
+        let named = |text: &str| {
+            job.name.contains(text) || peek::text(&job.spec, "displayname").contains(text)
+        };
+        self.text.is_none_or(named)
+            && has_all("metadata", &self.metadata)
+            && has_all("tags", &self.tags)
     }
 }
 
@@ -406,8 +408,9 @@ fn sort(call: &Call<'_>, page: &Page, jobs: &mut [&Job]) -> Result<(), Response>
     let view = call.view;
     match call.request.query_value("_sort") {
         None | Some("" | "id" | "name") => {}
-        Some("displayname") => jobs.sort_by_cached_key(|job| text_of(job, |spec| spec.displayname)),
-        Some("schedule") => jobs.sort_by_cached_key(|job| text_of(job, |spec| spec.schedule)),
+        Some(key @ ("displayname" | "schedule")) => {
+            jobs.sort_by_cached_key(|job| peek::text(&job.spec, key));
+        }
         Some("success_count") => jobs.sort_by_key(|job| job.success_count),
         Some("error_count") => jobs.sort_by_key(|job| job.error_count),
         Some("last_success") => jobs.sort_by_key(|job| job.last_success),
@@ -423,8 +426,4 @@ fn sort(call: &Call<'_>, page: &Page, jobs: &mut [&Job]) -> Result<(), Response>
         jobs.reverse();
     }
     Ok(())
-}
-
-fn text_of(job: &Job, pick: fn(Spec) -> String) -> String {
-    Spec::from_bytes(&job.spec).map(pick).unwrap_or_default()
 }

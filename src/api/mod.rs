@@ -15,6 +15,7 @@ mod health;
 mod jobs;
 mod keys;
 mod list;
+mod peek;
 mod routes;
 mod shown;
 mod stream;

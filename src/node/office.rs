@@ -63,7 +63,18 @@ impl Node {
     }
 
     pub(super) fn may_fire(&self) -> bool {
-        self.established.is_some() && self.clock.is_trusted() && self.leaving == Leaving::No
+        self.established.is_some()
+            && self.is_registered()
+            && self.clock.is_trusted()
+            && self.leaving == Leaving::No
+    }
+
+    /// Whether the registry has this start of the node. Before that it may have left, or carry
+    /// other tags: a due time would be given up for want of a node, or go to the wrong ones.
+    pub(super) fn is_registered(&self) -> bool {
+        self.state.member(self.identity.node).is_some_and(|member| {
+            member.boot == self.identity.boot && member.state == MemberState::Registered
+        })
     }
 
     pub(super) fn look_at_clock(&mut self) {

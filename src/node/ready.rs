@@ -14,6 +14,7 @@ impl Node {
         [
             (self.is_starting(), api::STARTING),
             (self.established.is_none(), "no_leader"),
+            (self.established.is_some() && !self.is_registered(), "not_registered"),
             (!self.worker.has_launcher(), "no_launcher"),
             (!self.clock.is_trusted(), "clock"),
             (self.scheduler.waiting_for_zone() > 0, "zone_missing"),
