@@ -5,7 +5,6 @@
 //! applied records and reports, and carries out what [`Dispatch::poll`] gives.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use super::launch;
 use super::worker::{Order, Report};
@@ -63,8 +62,7 @@ impl Dispatch {
         self.runs.clear();
         self.out.clear();
         for (run, job) in state.open_runs() {
-            let latest = launch::late_start_deadline(state, scheduler, job, run);
-            let deadline = mono_of(latest, now);
+            let deadline = now.mono + launch::late_time_left(state, scheduler, job, run, now.wall);
             self.runs.insert(run, Tracked { heard: Heard::Nothing, deadline });
             self.out.push_back(Instruction::Question(run));
         }
@@ -73,7 +71,7 @@ impl Dispatch {
     /// Orders the open runs of a fire that was claimed in this office.
     pub fn claimed(&mut self, state: &State, job: JobId, group: Index, now: Now) {
         let Some(fire) = state.fire(job, group) else { return };
-        let deadline = mono_of(launch::start_deadline(fire), now);
+        let deadline = now.mono + launch::time_left(fire, now.wall);
         for run in fire.open_runs() {
             self.runs.insert(run, Tracked { heard: Heard::Ordered, deadline });
             self.order(state, job, run, now);
@@ -152,8 +150,5 @@ impl Dispatch {
     }
 }
 
-/// The monotonic moment that lies as far ahead as `wall` does; now, when that has passed.
-fn mono_of(wall: Wall, now: Now) -> Mono {
-    let ahead = u64::try_from(wall.ms_since(now.wall)).unwrap_or(0);
-    now.mono + Duration::from_millis(ahead)
-}
+#[cfg(test)]
+mod tests;

@@ -21,21 +21,28 @@ pub fn claimed_spec(fire: &Fire) -> Option<Spec> {
     Spec::from_bytes(fire.spec.as_ref()?).ok()
 }
 
-/// The last moment at which an order of `fire`, claimed by a leader that still leads, may reach a
-/// process.
-pub fn start_deadline(fire: &Fire) -> Wall {
+/// How long from `now` an order of `fire`, claimed by a leader that still leads, may take to reach
+/// a process. A clock that was set back since the claim makes it no longer than it ever was.
+pub fn time_left(fire: &Fire, now: Wall) -> Duration {
     let wait = claimed_spec(fire).map_or(Duration::ZERO, |spec| spec.start_deadline);
-    fire.claimed + wait
+    left(fire.claimed, wait, now)
 }
 
 /// The same for a run that was claimed in an earlier office and, its node says, never started: a
 /// due time that the job still wants caught up gives it longer.
-pub fn late_start_deadline(state: &State, scheduler: &Scheduler, job: JobId, run: RunId) -> Wall {
-    let Some(fire) = state.fire(job, run.group) else { return Wall::default() };
-    let usual = start_deadline(fire);
+pub fn late_time_left(
+    state: &State,
+    scheduler: &Scheduler,
+    job: JobId,
+    run: RunId,
+    now: Wall,
+) -> Duration {
+    let Some(fire) = state.fire(job, run.group) else { return Duration::ZERO };
+    let usual = time_left(fire, now);
     let caught_up = || {
         let window = scheduler.catchup_window(state.job(job)?, &claimed_spec(fire)?, fire.due?)?;
-        Some(fire.due?.plus(window).wall())
+        let window = Duration::from_secs(u64::try_from(window).ok()?);
+        Some(left(fire.due?.wall(), window, now))
     };
     caught_up().map_or(usual, |late| usual.max(late))
 }
@@ -101,6 +108,12 @@ fn environment(
         theirs.map(|(key, value)| (key.clone(), value.clone())).collect();
     all.extend(ours.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     all
+}
+
+/// What is left of `wait`, which began at `since`.
+fn left(since: Wall, wait: Duration, now: Wall) -> Duration {
+    let ahead = u64::try_from((since + wait).ms_since(now)).unwrap_or(0);
+    Duration::from_millis(ahead).min(wait)
 }
 
 fn millis(duration: Duration) -> u64 {

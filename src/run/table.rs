@@ -218,3 +218,6 @@ fn never_started(run: RunId) -> Step {
 fn stay(phase: Phase) -> Step {
     (Some(phase), Vec::new())
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,8 @@ impl Worker {
         }
         self.epoch = self.epoch.max(epoch);
         self.epoch_durable = false;
+        // Nobody was asked for them yet, and who gave them leads no more.
+        self.waiting.retain(|order| order.epoch >= epoch);
         self.work.push_back(Work::Append(RunsRecord::Epoch(self.epoch)));
     }
 
@@ -180,7 +182,7 @@ impl Worker {
             RunsRecord::Epoch(epoch) => {
                 if *epoch == self.epoch && !self.epoch_durable {
                     self.epoch_durable = true;
-                    self.report_all();
+                    self.report_ends();
                 }
                 self.answer();
                 self.admit(now);
@@ -346,11 +348,13 @@ impl Worker {
         }
     }
 
-    /// Tells a new leader of everything that is held. It asks for the runs that it knows as open;
-    /// the others, whose end an earlier leader has without having said so, are settled by this.
-    fn report_all(&mut self) {
-        let held: Vec<RunId> = self.runs.keys().copied().collect();
-        held.into_iter().for_each(|run| self.report(run));
+    /// A new leader hears of every end that none has settled: it may have one committed already,
+    /// and would not ask for it.
+    fn report_ends(&mut self) {
+        let ended = |held: &Held| matches!(held.phase, Phase::Ended(..));
+        let runs: Vec<RunId> =
+            self.runs.iter().filter(|(_, held)| ended(held)).map(|(&run, _)| run).collect();
+        runs.into_iter().for_each(|run| self.report(run));
     }
 
     fn report(&mut self, run: RunId) {
@@ -378,86 +382,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ident::{Index, NodeId};
-    use crate::run::order::{Cause, Exit, Status};
-
-    const NOW: Now = Now { mono: Mono(0), wall: Wall(0) };
-    const LAUNCHER: Instance = Instance(5);
-
-    /// A run had ended while no agent was there. The next agent heard so from the launcher before
-    /// it led, and told its own leading half, which did not know the claim yet and took the run
-    /// for settled: it was forgotten, found open and unknown a moment later, and started again.
-    #[test]
-    fn an_end_is_told_to_no_leader_but_one_that_has_come() {
-        let mut worker = after([RunsRecord::Accepted { run: run(), instance: LAUNCHER }]);
-        let table = vec![(run(), Entry::Ended(exit()))];
-        worker.launcher(LauncherEvent::Welcome { instance: LAUNCHER, table }, NOW);
-        let records = appended(&mut worker);
-        assert!(matches!(records[..], [RunsRecord::Exited { .. }]), "{records:?}");
-        worker.durable(&records[0], NOW);
-        assert_eq!(reports(&mut worker), []);
-        worker.question(run());
-        assert_eq!(reports(&mut worker), []);
-        worker.greet(Epoch(2));
-        assert_eq!(reports(&mut worker), [], "the office is not on the disk");
-        worker.durable(&RunsRecord::Epoch(Epoch(2)), NOW);
-        let told = reports(&mut worker);
-        assert!(!told.is_empty());
-        assert!(told.iter().all(|report| matches!(report, Report::Ended(..))), "{told:?}");
-    }
-
-    /// The end was committed, and the agent killed before it had forgotten the run: no leader
-    /// asks for a run that has ended, so the entry stayed for ever.
-    #[test]
-    fn an_end_that_nobody_asks_for_is_told_to_every_new_leader() {
-        let ending = super::super::ending::of_exit(&exit());
-        let mut worker = after([RunsRecord::Exited { run: run(), ending, tail: b"out".to_vec() }]);
-        for epoch in [2, 3].map(Epoch) {
-            worker.greet(epoch);
-            worker.durable(&RunsRecord::Epoch(epoch), NOW);
-            assert_eq!(reports(&mut worker), [Report::Ended(ending, b"out".to_vec())]);
-        }
-        worker.settled(run(), NOW);
-        assert_eq!(appended(&mut worker), [RunsRecord::Forgotten { run: run() }]);
-        assert_eq!(worker.live_records(), [RunsRecord::Epoch(Epoch(3))]);
-    }
-
-    fn run() -> RunId {
-        RunId { group: Index(9), node: NodeId::new(1).unwrap(), attempt: 1 }
-    }
-
-    fn exit() -> Exit {
-        Exit {
-            status: Status::Code(0),
-            cause: Cause::Own,
-            started: Wall(1),
-            finished: Wall(2),
-            duration_ms: 1,
-            cpu_ms: 0,
-            max_rss_bytes: 0,
-            output_bytes: 0,
-            tail: Vec::new(),
-        }
-    }
-
-    fn after(records: impl IntoIterator<Item = RunsRecord>) -> Worker {
-        let mut worker = Worker::new(10);
-        worker.restore(RunsRecord::Epoch(Epoch(1)));
-        records.into_iter().for_each(|record| worker.restore(record));
-        worker
-    }
-
-    fn appended(worker: &mut Worker) -> Vec<RunsRecord> {
-        let all = std::iter::from_fn(|| worker.poll());
-        all.filter_map(|work| if let Work::Append(record) = work { Some(record) } else { None })
-            .collect()
-    }
-
-    fn reports(worker: &mut Worker) -> Vec<Report> {
-        let all = std::iter::from_fn(|| worker.poll());
-        all.filter_map(|work| if let Work::Report(_, report) = work { Some(report) } else { None })
-            .collect()
-    }
-}
+mod tests;

@@ -1,0 +1,212 @@
+//! What a leader makes of what it hears; and the orders that it gives.
+
+use std::time::Duration;
+
+use super::*;
+use crate::ident::{Boot, NodeId, StoreId};
+use crate::job::Spec;
+use crate::run::order::{Program, SpawnOrder};
+use crate::store::{
+    Change, Claim, Entry, Facts, JobPut, Member, MemberState, Record, RunState, Trigger,
+};
+use crate::time::Second;
+
+/// 2026-06-01T00:00:00Z.
+const BEGIN: i64 = 1_780_272_000;
+
+struct Leader {
+    state: State,
+    dispatch: Dispatch,
+    job: JobId,
+    run: RunId,
+}
+
+fn at(second: i64) -> Now {
+    let mono = Mono(1_000_000_000 * (1_000_000 + second).unsigned_abs());
+    Now { mono, wall: Second(BEGIN + second).wall() }
+}
+
+fn apply(state: &mut State, record: Record, now: Now) -> Change {
+    let index = Index(state.applied().0 + 1);
+    let (epoch, wall, actor) = (Epoch(1), now.wall, String::new());
+    state.apply(Entry { index, epoch, wall, actor, record })
+}
+
+fn spec() -> Spec {
+    Spec {
+        name: "job".into(),
+        schedule: "@every 10s".into(),
+        timezone: "UTC".into(),
+        command: "echo 'a b' c".into(),
+        start_deadline: Duration::from_secs(60),
+        ..Spec::default()
+    }
+}
+
+/// A leader that has claimed, at second 10, a run of `spec` due then.
+fn leader(spec: &Spec) -> Leader {
+    let mut state = State::new();
+    let node = NodeId::new(1).unwrap();
+    let member = Member {
+        id: node,
+        store: StoreId(1),
+        boot: Boot(1),
+        name: "n1".into(),
+        address: String::new(),
+        server: true,
+        work: true,
+        tags: Vec::new(),
+        state: MemberState::Registered,
+    };
+    apply(&mut state, Record::Node(member), at(0));
+    let put = JobPut {
+        name: spec.name.clone(),
+        spec: spec.to_bytes(),
+        facts: Facts { disabled: false, forbid: false, per_node: true, keep: 9 },
+        mark: None,
+        anchor: None,
+    };
+    let Change::JobPut(job) = apply(&mut state, Record::JobPut(put), at(0)) else { panic!() };
+    let claim = Claim {
+        job,
+        version: job.0,
+        due: Some(Second(BEGIN + 10)),
+        clock_era: 0,
+        trigger: Trigger::Schedule,
+        targets: vec![node],
+    };
+    let Change::Claimed(_, group) = apply(&mut state, Record::Claim(claim), at(10)) else {
+        panic!()
+    };
+    let run = RunId { group, node, attempt: 1 };
+    let mut dispatch = Dispatch::default();
+    // The office began before there was a run.
+    dispatch.take_office(Epoch(1), &State::new(), &Scheduler::default(), at(0));
+    Leader { state, dispatch, job, run }
+}
+
+fn polled(dispatch: &mut Dispatch) -> String {
+    let mut said = Vec::new();
+    while let Some(instruction) = dispatch.poll() {
+        said.push(match instruction {
+            Instruction::Order(_) => "order".to_owned(),
+            Instruction::Question(_) => "ask".into(),
+            Instruction::Settle(_) => "settle".into(),
+            Instruction::Finish(finished) => format!("finish {}", finished.ending.end.name()),
+        });
+    }
+    said.join(" ")
+}
+
+#[test]
+fn what_a_report_leads_to() {
+    let lost = Ending::decided(End::Lost, Reason::LauncherGone, at(20).wall);
+    let ended = || Report::Ended(lost, Vec::new());
+    let running = Wall(5);
+    for (before, report, second, says, heard) in [
+        (vec![], Report::Starting, 20, "", Heard::Starting),
+        (vec![], Report::Running(running), 20, "", Heard::Running(running)),
+        (vec![], ended(), 20, "finish lost", Heard::Concluding),
+        (vec![], Report::NeverStarted, 20, "order", Heard::Ordered),
+        (vec![], Report::NeverStarted, 69, "order", Heard::Ordered),
+        (vec![], Report::NeverStarted, 70, "finish missed", Heard::Concluding),
+        (vec![Report::Starting], Report::NeverStarted, 20, "order", Heard::Ordered),
+        (vec![Report::Running(running)], ended(), 20, "finish lost", Heard::Concluding),
+        // Once the end is on its way nothing else counts.
+        (vec![ended()], ended(), 20, "", Heard::Concluding),
+        (vec![ended()], Report::NeverStarted, 20, "", Heard::Concluding),
+        (vec![ended()], Report::Running(running), 20, "", Heard::Concluding),
+    ] {
+        let Leader { state, mut dispatch, job, run } = leader(&spec());
+        dispatch.claimed(&state, job, run.group, at(10));
+        assert_eq!(polled(&mut dispatch), "order");
+        let what = format!("{before:?}, then {report:?} at {second}");
+        for earlier in before {
+            dispatch.report(&state, run, earlier, at(20));
+        }
+        polled(&mut dispatch);
+        dispatch.report(&state, run, report, at(second));
+        assert_eq!(polled(&mut dispatch), says, "{what}");
+        assert_eq!(dispatch.heard(run), heard, "{what}");
+    }
+}
+
+#[test]
+fn an_end_that_is_committed_is_settled_and_nothing_else_is_said_of_it() {
+    let Leader { mut state, mut dispatch, job, run } = leader(&spec());
+    dispatch.claimed(&state, job, run.group, at(10));
+    polled(&mut dispatch);
+    let ending = Ending::decided(End::Lost, Reason::LauncherGone, at(20).wall);
+    apply(&mut state, Record::Finished(Finished { run, ending, tail: Vec::new() }), at(20));
+    dispatch.ended(run);
+    assert_eq!(polled(&mut dispatch), "settle");
+    dispatch.report(&state, run, Report::NeverStarted, at(20));
+    dispatch.report(&state, run, Report::Starting, at(20));
+    assert_eq!(polled(&mut dispatch), "");
+    dispatch.report(&state, run, Report::Ended(ending, Vec::new()), at(20));
+    assert_eq!(polled(&mut dispatch), "settle", "the node has not heard so");
+    let fire = state.fire(job, run.group).unwrap();
+    assert_eq!(fire.runs[0].state, RunState::Ended(ending));
+}
+
+#[test]
+fn a_new_leader_asks_and_orders_within_what_is_left() {
+    let window =
+        |seconds: u64| Spec { catchup_window: Some(Duration::from_secs(seconds)), ..spec() };
+    let skip = Spec { catchup: crate::job::Catchup::Skip, ..window(600) };
+    // Claimed at 10, due at 10; the second at which the node says that it never started.
+    for (spec, second, says) in [
+        (window(20), 69, "order"),
+        (window(20), 70, "finish missed"),
+        (window(600), 609, "order"),
+        (window(600), 610, "finish missed"),
+        (skip, 70, "finish missed"),
+        // A clock that was set back makes no wait longer.
+        (window(20), -9_000, "order"),
+    ] {
+        let Leader { state, mut dispatch, run, .. } = leader(&spec);
+        let scheduler = Scheduler::default();
+        dispatch.take_office(Epoch(2), &state, &scheduler, at(second));
+        assert_eq!(polled(&mut dispatch), "ask");
+        assert_eq!(dispatch.heard(run), Heard::Nothing);
+        dispatch.report(&state, run, Report::NeverStarted, at(second));
+        assert_eq!(polled(&mut dispatch), says, "at {second}");
+        if second < 0 {
+            dispatch.report(&state, run, Report::NeverStarted, at(second + 60));
+            assert_eq!(polled(&mut dispatch), "finish missed", "at {second}");
+        }
+    }
+}
+
+#[test]
+fn an_order_says_all_that_the_process_needs() {
+    let mut made = spec();
+    for (key, value) in [("B", "2"), ("BELLWETHER_ATTEMPT", "9"), ("ENV_JOB_NAME", "other")] {
+        made.env.insert(key.into(), value.into());
+    }
+    made.timeout = Duration::from_millis(1_500);
+    let Leader { state, job, run, .. } = leader(&made);
+    let order: SpawnOrder = launch::spawn_order(&state, job, run).unwrap();
+    let words = ["echo", "a b", "c"].map(String::from).to_vec();
+    assert_eq!(order.program, Program::Words(words));
+    assert_eq!((order.timeout_ms, order.kill_grace_ms, order.cwd), (1_500, 10_000, None));
+    let env: Vec<String> = order.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(
+        env,
+        [
+            "B=2",
+            "BELLWETHER_JOB_NAME=job",
+            "BELLWETHER_SCHEDULED_FOR=2026-06-01T00:00:10Z",
+            "BELLWETHER_TRIGGER=schedule",
+            "BELLWETHER_EXECUTION_ID=3-n1-1",
+            "BELLWETHER_ATTEMPT=1",
+            "BELLWETHER_NODE_NAME=n1",
+            "ENV_JOB_NAME=job",
+        ],
+        "a job cannot pretend to be another run"
+    );
+    let shell = leader(&Spec { shell: true, cwd: "/srv".into(), ..spec() });
+    let order = launch::spawn_order(&shell.state, shell.job, shell.run).unwrap();
+    assert_eq!(order.program, Program::Shell("echo 'a b' c".into()));
+    assert_eq!(order.cwd.as_deref(), Some("/srv"));
+}
