@@ -41,9 +41,12 @@ impl Node {
             Work::Append(record) => self.batch.runs.push(record),
             Work::Launcher(command) => self.effects.push_back(Effect::Launcher(command)),
             Work::Watch(process) => self.effects.push_back(Effect::Watch(process)),
-            Work::Report(run, report) => {
+            // Before the office is established the state may lack claims that are committed, and
+            // an end would be taken for a settled one. The office begins by asking anew.
+            Work::Report(run, report) if self.established.is_some() => {
                 self.dispatch.report(&self.state, run, report, self.now);
             }
+            Work::Report(..) => {}
         }
     }
 }

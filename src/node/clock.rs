@@ -33,6 +33,8 @@ pub(super) enum Look {
 #[derive(Debug)]
 pub(super) struct ClockGuard {
     last: Now,
+    /// The latest wall time known when the distrust began.
+    found: Wall,
     /// Until when nothing is fired, because the clock was wrong at the start.
     distrust_until: Option<Mono>,
 }
@@ -41,14 +43,17 @@ impl ClockGuard {
     /// A guard that starts at `now`; `newest` is the latest wall time that the journal has seen.
     pub(super) fn new(newest: Wall, now: Now) -> Self {
         let wrong = now.wall < RELEASE || newest.ms_since(now.wall) > CORRECTION_MS;
-        ClockGuard { last: now, distrust_until: wrong.then(|| now.mono + PATIENCE) }
+        ClockGuard { last: now, found: newest, distrust_until: wrong.then(|| now.mono + PATIENCE) }
     }
 
-    /// Looks at the clocks. Call at every turn; `newest` as above.
-    pub(super) fn look(&mut self, newest: Wall, now: Now) -> Look {
+    /// Looks at the clocks. Call at every turn; `newest` is what is applied of it, and a correction
+    /// waits until `may_correct`.
+    pub(super) fn look(&mut self, newest: Wall, now: Now, may_correct: bool) -> Look {
         let went = i64::try_from(now.mono.since(self.last.mono).as_millis()).unwrap_or(i64::MAX);
-        let step = now.wall.ms_since(self.last.wall).saturating_sub(went);
-        self.last = now;
+        let last = std::mem::replace(&mut self.last, now);
+        let step = now.wall.ms_since(last.wall).saturating_sub(went);
+        // Right after a start the newest records are found and not applied yet.
+        let newest = newest.max(self.found);
         let wrong = now.wall < RELEASE || newest.ms_since(now.wall) > CORRECTION_MS;
         match self.distrust_until {
             // NTP has set it.
@@ -56,12 +61,16 @@ impl ClockGuard {
                 self.distrust_until = None;
                 Look::Stepped
             }
-            Some(until) if now.mono < until => Look::Fine,
+            Some(until) if now.mono < until || !may_correct => Look::Fine,
             Some(_) => {
                 self.distrust_until = None;
                 Look::Correct(now.wall.second())
             }
-            None if step < -CORRECTION_MS => Look::Correct(now.wall.second()),
+            None if step < -CORRECTION_MS && may_correct => Look::Correct(now.wall.second()),
+            None if step < -CORRECTION_MS => {
+                (self.found, self.distrust_until) = (newest.max(last.wall), Some(now.mono));
+                Look::Stepped
+            }
             None if step.abs() > STEP_MS => Look::Stepped,
             None => Look::Fine,
         }
@@ -103,9 +112,9 @@ mod tests {
         ] {
             let mut guard = ClockGuard::new(Wall(start), at(100, start));
             let now = at(110, start + 10_000 + step);
-            assert_eq!(guard.look(Wall(start), now), look, "a step of {step} ms");
+            assert_eq!(guard.look(Wall(start), now, true), look, "a step of {step} ms");
             assert!(guard.is_trusted());
-            assert_eq!(guard.look(Wall(0), at(111, now.wall.0 + 1_000)), Look::Fine);
+            assert_eq!(guard.look(Wall(0), at(111, now.wall.0 + 1_000), true), Look::Fine);
         }
     }
 
@@ -115,14 +124,14 @@ mod tests {
         for wrong in [0, newest.0 - 4 * HOUR] {
             let mut guard = ClockGuard::new(newest, at(0, wrong));
             assert!(!guard.is_trusted());
-            assert_eq!(guard.look(newest, at(119, wrong + 119_000)), Look::Fine);
+            assert_eq!(guard.look(newest, at(119, wrong + 119_000), true), Look::Fine);
             assert!(!guard.is_trusted());
             let late = at(120, wrong + 120_000);
-            assert_eq!(guard.look(newest, late), Look::Correct(late.wall.second()));
+            assert_eq!(guard.look(newest, late, true), Look::Correct(late.wall.second()));
             assert!(guard.is_trusted());
 
             let mut guard = ClockGuard::new(newest, at(0, wrong));
-            assert_eq!(guard.look(newest, at(60, newest.0)), Look::Stepped, "set by NTP");
+            assert_eq!(guard.look(newest, at(60, newest.0), true), Look::Stepped, "set by NTP");
             assert!(guard.is_trusted());
         }
         assert!(ClockGuard::new(newest, at(0, newest.0 - 3 * HOUR)).is_trusted());

@@ -133,11 +133,11 @@ impl Node {
             Place { epoch: state.epoch(), index: state.applied() },
             |entry| Place { epoch: entry.epoch, index: entry.index },
         );
-        let newest = records.iter().map(|entry| entry.wall).max();
+        let newest = newest_wall(&state, &records);
         let mut worker = Worker::new(settings.running_max);
         runs.into_iter().for_each(|record| worker.restore(record));
         let mut node = Node {
-            clock: ClockGuard::new(newest.unwrap_or_default().max(state.newest_wall()), now),
+            clock: ClockGuard::new(newest, now),
             settings,
             identity,
             zones,
@@ -184,7 +184,10 @@ impl Node {
             Input::SnapshotDone(in_force) => self.snapshot_done(in_force),
             Input::Launcher(event) => self.worker.launcher(event, now),
             Input::ProcessGone(process) => self.worker.process_gone(process, now),
-            Input::ZonesChanged => self.scheduler.take_office(&self.state, &*self.zones, now),
+            Input::ZonesChanged if self.established.is_some() => {
+                self.scheduler.zones_changed(&self.state, &*self.zones);
+            }
+            Input::ZonesChanged => {}
             Input::Stop => self.stop(),
         }
         self.worker.tick(now);
@@ -199,7 +202,9 @@ impl Node {
 
     /// When [`Node::handle`] must be called at the latest, by the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        [self.worker.poll_timeout(), self.clock.poll_timeout()].into_iter().flatten().min()
+        // Only a leader may correct the clock, so nobody else need look.
+        let clock = self.clock.poll_timeout().filter(|_| self.established.is_some());
+        [self.worker.poll_timeout(), clock].into_iter().flatten().min()
     }
 
     /// When [`Node::handle`] must be called at the latest, by the wall clock; and earlier, with
@@ -289,6 +294,15 @@ impl Node {
         });
         Voters::new(appended.unwrap_or_else(|| self.state.config().1.to_vec()))
     }
+}
+
+/// The latest wall time that `records`, applied to `state`, will have seen: a correction takes
+/// back those before it.
+fn newest_wall(state: &State, records: &[Entry]) -> Wall {
+    records.iter().fold(state.newest_wall(), |newest, entry| match entry.record {
+        crate::store::Record::ClockCorrected { to } => to.wall(),
+        _ => newest.max(entry.wall),
+    })
 }
 
 #[cfg(test)]

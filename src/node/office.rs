@@ -78,18 +78,18 @@ impl Node {
     }
 
     pub(super) fn look_at_clock(&mut self) {
-        match self.clock.look(self.state.newest_wall(), self.now) {
+        let leads = self.established.is_some();
+        match self.clock.look(self.state.newest_wall(), self.now, leads) {
             Look::Fine => {}
             Look::Stepped => {
                 self.log(Level::Warn, "clock stepped", Vec::new());
                 self.scheduler.clock_jumped(&self.state, self.now);
             }
-            Look::Correct(to) if self.established.is_some() => {
+            Look::Correct(to) => {
                 let to_text = crate::cron::civil::format_utc(to.wall());
                 self.log(Level::Warn, "clock corrected", vec![("to", to_text)]);
                 self.append(Record::ClockCorrected { to }, BY_NODE);
             }
-            Look::Correct(_) => {}
         }
     }
 
@@ -120,6 +120,9 @@ impl Node {
         let Some(won) = self.election.promised(self.identity.node, epoch, &voters) else { return };
         self.replication.take_office(won);
         self.append(Record::EpochStart { leader: self.identity.node }, BY_NODE);
+        // Before the first fire: a node that has left, or was never here, runs nothing.
+        let member = self.registration(MemberState::Registered);
+        self.append(Record::Node(member), BY_NODE);
     }
 
     fn appended(&mut self, last: Index) {
@@ -145,10 +148,6 @@ impl Node {
         let fields =
             vec![("epoch", epoch.to_string()), ("index", self.state.applied().to_string())];
         self.log(Level::Info, "leading", fields);
-        let member = self.registration(MemberState::Registered);
-        if self.state.member(self.identity.node) != Some(&member) {
-            self.append(Record::Node(member), BY_NODE);
-        }
         self.worker.greet(epoch);
         self.scheduler.take_office(&self.state, &*self.zones, self.now);
         self.dispatch.take_office(epoch, &self.state, &self.scheduler, self.now);

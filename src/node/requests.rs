@@ -11,13 +11,16 @@ use super::{Leaving, Node};
 use crate::api::{self, Answer, Change as Asked, Peer, RunOnce, Then};
 use crate::http::{Body, Request, Response};
 use crate::ident::{Index, JobId, RequestId, StreamId};
-use crate::schedule::CLAIMS_PER_DECISION;
-use crate::store::{self, ACTOR_MAX_BYTES, Record, RequestKey};
+use crate::store::{self, ACTOR_MAX_BYTES, Entry, Record, RequestKey};
 
 /// Most requests that wait for their turn.
 pub(super) const PARKED_MAX: usize = 1_024;
 /// Most changes that wait for their record to be applied.
 pub(super) const PENDING_MAX: usize = 4_096;
+/// What is added to the answer when a job is stored, and the run that was asked for with it is not
+/// made.
+const NOT_RUN: &str = "runoncreate: the job is stored and was not run: another run of it is open, \
+                       no node may run it, or it was changed at the same moment";
 
 /// Requests that have no answer yet.
 #[derive(Debug, Default)]
@@ -92,18 +95,24 @@ impl Node {
             | store::Change::JobDeleted(job)
             | store::Change::Claimed(job, _)
             | store::Change::Skipped(job)
-            | store::Change::Void(Some(job)) => job,
+            | store::Change::Void(Some(job)) => Some(job),
+            store::Change::ClockCorrected => None,
             store::Change::EpochStarted(_)
             | store::Change::Members
             | store::Change::Ended(..)
-            | store::Change::ClockCorrected
             | store::Change::Void(None) => return,
         };
         self.unpark(job);
     }
 
-    fn change(&mut self, id: RequestId, peer: Peer, request: Box<Request>, change: Asked) {
-        let under_way = change.settle.is_some_and(|job| self.scheduler.is_in_flight(job));
+    fn change(&mut self, id: RequestId, peer: Peer, request: Box<Request>, mut change: Asked) {
+        // A claim by hand waits, too: it would be answered with success and then find a fire open.
+        let claimed = match &change.record {
+            Record::Claim(claim) => Some(claim.job),
+            _ => None,
+        };
+        let waits_for = change.settle.or(claimed);
+        let under_way = waits_for.is_some_and(|job| self.is_under_way(job));
         if self.requests.locked.contains(&change.name) || under_way {
             self.park(change.name, Parked { id, peer, request });
             return;
@@ -112,10 +121,15 @@ impl Node {
             self.reply(id, overloaded());
             return;
         }
+        if self.moves_mark_unsurely(&change.record) {
+            self.reply(id, clock_unsure());
+            return;
+        }
         if change.settle.is_some_and(|job| !self.settle(job)) {
             self.park(change.name, Parked { id, peer, request });
             return;
         }
+        self.keep_decided(&mut change.record);
         let fits = |&(at, c): &(usize, char)| at + c.len_utf8() <= ACTOR_MAX_BYTES;
         let actor: String = change.actor.char_indices().take_while(fits).map(|(_, c)| c).collect();
         if let Some(key) = &change.key {
@@ -126,28 +140,56 @@ impl Node {
         let last = !matches!(change.then, Then::Stored { run_once: RunOnce::Wanted, .. });
         let record = api::keyed(change.record, change.key.clone().filter(|_| last));
         let index = self.append(record, &actor);
+        if let Some(job) = change.settle {
+            // Nothing is decided by a definition that is about to be replaced.
+            self.scheduler.proposed(job, index);
+        }
         self.requests.locked.insert(change.name.clone());
         let Asked { name, key, then, .. } = change;
         let pending = Pending { request: id, name, actor, key, then };
         self.requests.pending.insert(index, pending);
     }
 
-    /// Decides what a job owes before it is changed: the change may move its mark. False when it
-    /// owes so much that more is left, to be decided when this is applied.
+    /// Decides what a job owes before it is changed: the change may move its mark. False when
+    /// more is owed than can be decided at once.
     fn settle(&mut self, job: JobId) -> bool {
         if !self.may_fire() {
             return true;
         }
-        let records = self.scheduler.settle(&self.state, job, self.now);
-        let claims = records.iter().filter(|record| matches!(record, Record::Claim(_))).count();
+        let decision = self.scheduler.settle(&self.state, job, self.now);
         let mut last = None;
-        for record in records {
+        for record in decision.records {
             last = Some(self.append(record, super::office::BY_SCHEDULER));
         }
         if let Some(last) = last {
             self.scheduler.proposed(job, last);
         }
-        claims < CLAIMS_PER_DECISION
+        !decision.more
+    }
+
+    /// Whether `record` would move a mark by a clock that is not believed.
+    fn moves_mark_unsurely(&self, record: &Record) -> bool {
+        match record {
+            Record::JobPut(put) => put.mark.is_some() && !self.clock.is_trusted(),
+            _ => false,
+        }
+    }
+
+    /// A clock that was set back a little does not bring back what is decided.
+    fn keep_decided(&self, record: &mut Record) {
+        let Record::JobPut(put) = record else { return };
+        let Some(job) = self.state.job_named(&put.name) else { return };
+        if let (Some(mark), Some(decided)) = (put.mark, self.scheduler.decided_until(job)) {
+            put.mark = Some(mark.max(decided));
+        }
+    }
+
+    /// Whether records about `job` are on their way to the disk, so that what it owes and what of
+    /// it is open is not known before they are applied.
+    fn is_under_way(&self, job: JobId) -> bool {
+        // A correction lowers the mark of every job.
+        let corrects = |entry: &Entry| matches!(entry.record, Record::ClockCorrected { .. });
+        self.scheduler.is_in_flight(job) || self.log.iter().any(corrects)
     }
 
     fn park(&mut self, name: String, parked: Parked) {
@@ -159,9 +201,9 @@ impl Node {
         self.requests.parked.entry(name).or_default().push_back(parked);
     }
 
-    fn unpark(&mut self, job: JobId) {
+    fn unpark(&mut self, job: Option<JobId>) {
         // A deleted job has no name here any more, so all who wait are looked through then.
-        let name = self.state.job(job).map(|job| job.name.to_string());
+        let name = job.and_then(|job| self.state.job(job)).map(|job| job.name.to_string());
         let names: Vec<String> = match name {
             Some(name) => vec![name],
             None => self.requests.parked.keys().cloned().collect(),
@@ -179,9 +221,8 @@ impl Node {
                 return;
             };
             self.requests.parked_count -= 1;
-            let waits_for_fires =
-                self.state.job_named(name).is_some_and(|job| self.scheduler.is_in_flight(job.id));
-            if waits_for_fires {
+            let stored = self.state.job_named(name).map(|job| job.id);
+            if stored.is_some_and(|job| self.is_under_way(job)) {
                 self.requests.parked_count += 1;
                 self.requests.parked.entry(name.to_owned()).or_default().push_front(parked);
                 return;
@@ -218,11 +259,21 @@ impl Node {
         if let Some(key) = &pending.key {
             self.requests.keys.remove(&key.text);
         }
-        let response = if void {
-            api::overtaken()
-        } else {
-            let not_ready = self.not_ready();
-            api::applied(&self.view(&not_ready), &pending.name, pending.then, index)
+        let then = match (void, pending.then) {
+            (false, then) => Some(then),
+            // A definition is never void: it was the claim after it.
+            (true, Then::Stored { status, mut warnings, ignored, pretty, run_once: _ }) => {
+                warnings.push(NOT_RUN.to_owned());
+                Some(Then::Stored { status, warnings, ignored, pretty, run_once: RunOnce::No })
+            }
+            (true, Then::Claimed { .. } | Then::Fixed(_)) => None,
+        };
+        let response = match then {
+            None => api::overtaken(),
+            Some(then) => {
+                let not_ready = self.not_ready();
+                api::applied(&self.view(&not_ready), &pending.name, then, index)
+            }
         };
         self.reply(pending.request, response);
     }
@@ -237,6 +288,12 @@ impl Node {
 
 fn overloaded() -> Response {
     api::unavailable("overloaded", "too many changes are waiting; try again in a moment")
+}
+
+fn clock_unsure() -> Response {
+    let sentence = "the clock of this node looks wrong, and gets two minutes to be set before it \
+                    is believed; try again then";
+    api::unavailable("starting", sentence)
 }
 
 fn stopping() -> Response {

@@ -50,6 +50,22 @@ pub struct Scheduler {
     live_since: Second,
 }
 
+/// What a scheduler has decided for one job.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Decision {
+    /// The records to append, in order.
+    pub records: Vec<Record>,
+    /// Whether more is owed than these decide; it is decided when they are applied.
+    pub more: bool,
+}
+
+/// From when and until when a job owes fires, both included.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bounds {
+    starts: Option<Second>,
+    expires: Option<Second>,
+}
+
 /// A parsed schedule with its zone, shared by all jobs of the same text and zone.
 #[derive(Debug)]
 struct Plan {
@@ -63,8 +79,7 @@ struct Scheduled {
     plan: Option<Rc<Plan>>,
     /// The newest alarm's; those armed before are stale.
     token: u64,
-    /// When the job expires; later due times are not owed.
-    expires: Option<Second>,
+    bounds: Bounds,
     /// Index of the last record that was proposed for the job and is not applied yet.
     in_flight: Option<Index>,
 }
@@ -84,6 +99,15 @@ impl Scheduler {
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in jobs {
             self.arm(state, id);
+        }
+    }
+
+    /// The zones on disk may have changed: parses every schedule anew. What is in flight stays so,
+    /// and the clock was watched all the time.
+    pub fn zones_changed(&mut self, state: &State, zones: &dyn Zones) {
+        self.plans.clear();
+        for job in state.jobs_by_name() {
+            self.plan(job, zones);
         }
     }
 
@@ -137,7 +161,7 @@ impl Scheduler {
             if self.jobs.get(&id).is_none_or(|job| job.token != token) {
                 continue;
             }
-            let records = self.settle(state, id, now);
+            let records = self.settle(state, id, now).records;
             if !records.is_empty() {
                 decided.push((id, records));
             }
@@ -147,21 +171,30 @@ impl Scheduler {
 
     /// What decides every due time that `id` owes up to now: before its schedule or its state is
     /// changed, and when its alarm rings. Empty when it owes none, or waits for a record.
-    pub fn settle(&mut self, state: &State, id: JobId, now: Now) -> Vec<Record> {
+    pub fn settle(&mut self, state: &State, id: JobId, now: Now) -> Decision {
         let (Some(job), Some(scheduled)) = (state.job(id), self.jobs.get(&id)) else {
-            return Vec::new();
+            return Decision::default();
         };
         let Some(plan) = scheduled.plan.clone().filter(|_| scheduled.in_flight.is_none()) else {
-            return Vec::new();
+            return Decision::default();
         };
-        let Ok(spec) = Spec::from_bytes(&job.spec) else { return Vec::new() };
-        let timeline = timeline(&plan, job, scheduled.expires);
+        let Ok(spec) = Spec::from_bytes(&job.spec) else { return Decision::default() };
+        let timeline = timeline(&plan, job, scheduled.bounds);
         let owed = owed::owed(&timeline, job, now.wall.second());
-        let records = self.decide(state, job, &spec, &timeline, &owed, now);
-        if records.is_empty() {
+        let decision = self.decide(state, job, &spec, &timeline, &owed, now);
+        if decision.records.is_empty() {
             self.arm(state, id);
         }
-        records
+        decision
+    }
+
+    /// The second up to which a change of `job` may not take back its mark: what is decided stays
+    /// so, though the clock was set back a little. `None` when the mark only stands for a start
+    /// that is still to come.
+    pub fn decided_until(&self, job: &Job) -> Option<Second> {
+        let starts = self.jobs.get(&job.id)?.bounds.starts;
+        let waits = starts.is_some_and(|starts| starts.plus(-1) == job.decided_until);
+        (!waits).then_some(job.decided_until)
     }
 
     /// When [`Scheduler::poll`] must be called next.
@@ -176,7 +209,7 @@ impl Scheduler {
         }
         let scheduled = self.jobs.get(&job.id)?;
         let plan = scheduled.plan.as_ref()?;
-        timeline(plan, job, scheduled.expires).next_after(job.decided_until.max(now.wall.second()))
+        timeline(plan, job, scheduled.bounds).next_after(job.decided_until.max(now.wall.second()))
     }
 
     /// How old a due time of `job` may be and still be caught up, in seconds; `None` when the job
@@ -187,7 +220,7 @@ impl Scheduler {
             (_, Some(window)) => Some(whole_seconds(window)),
             (Catchup::Latest | Catchup::All, None) => {
                 let plan = self.jobs.get(&job.id)?.plan.as_ref()?;
-                let following = timeline(plan, job, None).next_after(due);
+                let following = timeline(plan, job, Bounds::default()).next_after(due);
                 let half = following.map_or(WINDOW_MAX, |following| (following - due) / 2);
                 Some(half.clamp(WINDOW_MIN, WINDOW_MAX))
             }
@@ -203,13 +236,16 @@ impl Scheduler {
     fn plan(&mut self, job: &Job, zones: &dyn Zones) {
         let in_flight = self.jobs.get(&job.id).and_then(|scheduled| scheduled.in_flight);
         let spec = Spec::from_bytes(&job.spec).ok();
-        let expires = spec.as_ref().and_then(|spec| spec.expires_at).map(Wall::second);
+        let bounds = spec.as_ref().map_or(Bounds::default(), |spec| Bounds {
+            starts: spec.starts_at.map(Wall::second),
+            expires: spec.expires_at.map(Wall::second),
+        });
         let plan = spec.and_then(|spec| self.intern(spec, zones));
         match plan.is_some() {
             true => self.unplanned.remove(&job.id),
             false => self.unplanned.insert(job.id),
         };
-        self.jobs.insert(job.id, Scheduled { plan, token: 0, expires, in_flight });
+        self.jobs.insert(job.id, Scheduled { plan, token: 0, bounds, in_flight });
         self.arm_job(job);
     }
 
@@ -237,7 +273,7 @@ impl Scheduler {
         self.next_token += 1;
         scheduled.token = self.next_token;
         let Some(plan) = scheduled.plan.clone().filter(|_| !job.facts.disabled) else { return };
-        let timeline = timeline(&plan, job, scheduled.expires);
+        let timeline = timeline(&plan, job, scheduled.bounds);
         if let Some(due) = timeline.next_after(job.decided_until) {
             self.alarms.arm(due, (job.id, self.next_token));
         }
@@ -256,32 +292,34 @@ impl Scheduler {
         timeline: &Timeline<'_>,
         owed: &owed::Owed,
         now: Now,
-    ) -> Vec<Record> {
-        let Some(newest) = owed.newest() else { return Vec::new() };
+    ) -> Decision {
+        let Some(newest) = owed.newest() else { return Decision::default() };
         let wanted = self.wanted(job, spec, newest, now.wall.second());
         let mut claimed = owed.last(wanted, timeline);
+        let more = claimed.len() > CLAIMS_PER_DECISION;
         // The rest stay owed, and are decided when these are applied.
         claimed.truncate(CLAIMS_PER_DECISION);
         let era = state.clock_era();
         let mut records = Vec::with_capacity(claimed.len() + 1);
+        let mut after = job.decided_until;
         if let Some(skipped) = owed.before(claimed.first().copied(), timeline) {
             records.push(Record::Skip(Skip {
                 job: job.id,
                 clock_era: era,
-                after: job.decided_until,
+                after,
                 until: skipped.last,
                 first: skipped.first,
                 count: skipped.count,
                 more: skipped.more,
                 reason: SkipReason::WindowPassed,
             }));
+            after = skipped.last;
         }
-        let mut after = claimed.first().copied().unwrap_or(newest);
         for due in claimed {
             records.push(self.fire(state, job, spec, due, after));
             after = due;
         }
-        records
+        Decision { records, more }
     }
 
     /// The claim of `due`, or the skip that stands for it when no node may run it.
@@ -346,18 +384,20 @@ struct Wanted {
 struct Timeline<'a> {
     schedule: &'a Schedule,
     place: Place<'a>,
-    expires: Option<Second>,
+    bounds: Bounds,
 }
 
-fn timeline<'a>(plan: &'a Plan, job: &'a Job, expires: Option<Second>) -> Timeline<'a> {
+fn timeline<'a>(plan: &'a Plan, job: &'a Job, bounds: Bounds) -> Timeline<'a> {
     let place = Place { zone: &plan.zone, name: &job.name, anchor: job.anchor };
-    Timeline { schedule: &plan.schedule, place, expires }
+    Timeline { schedule: &plan.schedule, place, bounds }
 }
 
 impl Timeline<'_> {
     fn next_after(&self, after: Second) -> Option<Second> {
+        // The mark alone does not say when the job starts: a correction of the clock lowers it.
+        let after = self.bounds.starts.map_or(after, |starts| after.max(starts.plus(-1)));
         let due = self.schedule.next_after(after, &self.place)?;
-        self.expires.is_none_or(|expires| due <= expires).then_some(due)
+        self.bounds.expires.is_none_or(|expires| due <= expires).then_some(due)
     }
 }
 

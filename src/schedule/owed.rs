@@ -91,7 +91,7 @@ impl Owed {
 ///
 /// `next_after` never decreases, so the moment whose next due time is the wanted one is found by
 /// halving: some thirty steps for an outage of decades.
-fn newest_up_to(timeline: &Timeline<'_>, first: Second, limit: Second) -> Second {
+pub(super) fn newest_up_to(timeline: &Timeline<'_>, first: Second, limit: Second) -> Second {
     let mut newest = first;
     // Invariant: the due time after `low` is `newest` or later; that after `high` is beyond.
     let (mut low, mut high) = (first, limit);
