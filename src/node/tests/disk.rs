@@ -1,0 +1,236 @@
+//! A disk that is slow, loses what it has not written, and stops between any two writes.
+//!
+//! Batches become durable in the order given, some of them as one group: first their promises,
+//! then all records of the journal at once, then those of the runs log, as the disk thread writes
+//! them. What is durable is told later. A crash keeps what was written and any whole step beyond.
+
+use std::collections::VecDeque;
+
+use crate::cluster::Promise;
+use crate::ident::{Boot, Index, NodeId, StoreId};
+use crate::node::{Batch, Durable, Found, Identity, Input, Raw};
+use crate::rng::Rng;
+use crate::run::runs_log::{self, RunsRecord};
+use crate::store::{Entry, SCHEMA, SnapshotLoader, State};
+
+/// What the model says that a record of the runs log takes, so that it is written anew at times.
+const RUNS_RECORD_BYTES: u64 = 30_000;
+
+pub(super) enum Work {
+    Commit(Batch),
+    Snapshot(Index, Vec<Vec<u8>>),
+    CompactRuns(Vec<RunsRecord>),
+}
+
+pub(super) struct Disk {
+    identity: Identity,
+    snapshot: Option<(Index, Vec<Vec<u8>>)>,
+    snapshot_bytes: u64,
+    behind: Vec<Raw>,
+    runs: Vec<RunsRecord>,
+    /// Every record that ever became durable, from index 1.
+    pub(super) history: Vec<Raw>,
+    queue: VecDeque<Work>,
+    /// A snapshot that is being written.
+    writing: Option<(Index, Vec<Vec<u8>>)>,
+    told_later: VecDeque<Input>,
+}
+
+impl Disk {
+    pub(super) fn new(node: NodeId, first: Raw) -> Disk {
+        let promise = Promise::default();
+        Disk {
+            identity: Identity { node, store: StoreId(7), boot: Boot(1), promise },
+            snapshot: None,
+            snapshot_bytes: 0,
+            behind: vec![first.clone()],
+            runs: Vec::new(),
+            history: vec![first],
+            queue: VecDeque::new(),
+            writing: None,
+            told_later: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, work: Work) {
+        self.queue.push_back(work);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.writing.is_none() && self.told_later.is_empty()
+    }
+
+    /// Writes a group, or does one piece of other work.
+    pub(super) fn work(&mut self, rng: &mut Rng) {
+        if self.writing.is_some() && rng.chance(1, 4) {
+            self.finish_snapshot();
+            self.told_later.push_back(Input::SnapshotDone);
+            return;
+        }
+        let group = self.next_group(rng);
+        for step in Step::ALL {
+            group.iter().for_each(|batch| self.write(batch, step));
+        }
+        for batch in &group {
+            let durable = self.durable(batch);
+            self.told_later.push_back(Input::Durable(durable));
+        }
+        if group.is_empty() {
+            match self.queue.pop_front() {
+                Some(Work::Snapshot(index, chunks)) => self.writing = Some((index, chunks)),
+                Some(Work::CompactRuns(live)) => self.runs = live,
+                Some(Work::Commit(_)) => unreachable!("would be a group"),
+                None => {}
+            }
+        }
+    }
+
+    /// The next thing that the node is told.
+    pub(super) fn tell(&mut self) -> Option<Input> {
+        self.told_later.pop_front()
+    }
+
+    /// The process or the machine dies: of what waits, some may reach the disk all the same.
+    pub(super) fn crash(&mut self, rng: &mut Rng) {
+        while !self.queue.is_empty() && rng.chance(1, 2) {
+            let group = self.next_group(rng);
+            let steps = if rng.chance(1, 2) { 3 } else { rng.below(3) as usize };
+            for &step in &Step::ALL[..steps] {
+                group.iter().for_each(|batch| self.write(batch, step));
+            }
+            if steps < 3 {
+                break;
+            }
+            if group.is_empty() {
+                match self.queue.pop_front() {
+                    Some(Work::CompactRuns(live)) => self.runs = live,
+                    Some(Work::Commit(_) | Work::Snapshot(..)) | None => break,
+                }
+            }
+        }
+        if self.writing.is_some() && rng.chance(1, 3) {
+            self.finish_snapshot();
+        }
+        self.queue.clear();
+        self.writing = None;
+        self.told_later.clear();
+    }
+
+    /// What a new start finds.
+    pub(super) fn open(&mut self) -> Found {
+        self.identity.boot.0 += 1;
+        let state = match &self.snapshot {
+            None => State::new(),
+            Some((index, chunks)) => {
+                let mut loader = SnapshotLoader::new();
+                chunks.iter().for_each(|chunk| loader.chunk(chunk).unwrap());
+                let state = loader.finish().unwrap();
+                assert_eq!(state.applied(), *index);
+                state
+            }
+        };
+        let records = self.behind.iter().map(decode).collect();
+        let runs = self.runs.iter().map(reread).collect();
+        Found { identity: self.identity, state, records, runs }
+    }
+
+    /// The durable record of the runs log that holds for a run now.
+    pub(super) fn promised(&self, run: crate::ident::RunId) -> Option<&RunsRecord> {
+        self.runs.iter().rev().find(|record| match record {
+            RunsRecord::Epoch(_) => false,
+            RunsRecord::Accepted { run: own, .. }
+            | RunsRecord::Spawned { run: own, .. }
+            | RunsRecord::Exited { run: own, .. }
+            | RunsRecord::Forgotten { run: own } => *own == run,
+        })
+    }
+
+    /// How many runs the runs log still speaks of.
+    pub(super) fn runs_held(&self) -> usize {
+        let mut held = std::collections::BTreeSet::new();
+        for record in &self.runs {
+            match record {
+                RunsRecord::Epoch(_) => {}
+                RunsRecord::Forgotten { run } => {
+                    held.remove(run);
+                }
+                RunsRecord::Accepted { run, .. }
+                | RunsRecord::Spawned { run, .. }
+                | RunsRecord::Exited { run, .. } => {
+                    held.insert(*run);
+                }
+            }
+        }
+        held.len()
+    }
+
+    fn next_group(&mut self, rng: &mut Rng) -> Vec<Batch> {
+        let mut group = Vec::new();
+        while let Some(Work::Commit(_)) = self.queue.front() {
+            if !group.is_empty() && rng.chance(1, 3) {
+                break;
+            }
+            if let Some(Work::Commit(batch)) = self.queue.pop_front() {
+                group.push(batch);
+            }
+        }
+        group
+    }
+
+    fn write(&mut self, batch: &Batch, step: Step) {
+        match step {
+            Step::Promise => {
+                if let Some((epoch, to)) = batch.promise {
+                    assert!(epoch > self.identity.promise.epoch, "a promise never decreases");
+                    self.identity.promise = Promise { epoch, to: Some(to) };
+                }
+            }
+            Step::Journal => {
+                for raw in &batch.records {
+                    let last = self.history.last().unwrap();
+                    assert_eq!(raw.index.0, last.index.0 + 1, "the journal has no gap");
+                    assert!(raw.epoch >= last.epoch && raw.epoch <= self.identity.promise.epoch);
+                    self.history.push(raw.clone());
+                    self.behind.push(raw.clone());
+                }
+            }
+            Step::Runs => self.runs.extend(batch.runs.iter().cloned()),
+        }
+    }
+
+    fn durable(&self, batch: &Batch) -> Durable {
+        let journal: usize = self.behind.iter().map(|raw| raw.payload.len() + 64).sum();
+        Durable {
+            ticket: batch.ticket,
+            journal_bytes: journal as u64,
+            snapshot_bytes: self.snapshot_bytes,
+            runs_bytes: self.runs.len() as u64 * RUNS_RECORD_BYTES,
+        }
+    }
+
+    fn finish_snapshot(&mut self) {
+        let Some((index, chunks)) = self.writing.take() else { return };
+        self.snapshot_bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        self.behind.retain(|raw| raw.index > index);
+        self.snapshot = Some((index, chunks));
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Promise,
+    Journal,
+    Runs,
+}
+
+impl Step {
+    const ALL: [Step; 3] = [Step::Promise, Step::Journal, Step::Runs];
+}
+
+pub(super) fn decode(raw: &Raw) -> Entry {
+    Entry::decode(raw.index, raw.epoch, raw.kind, SCHEMA, &raw.payload).unwrap()
+}
+
+fn reread(record: &RunsRecord) -> RunsRecord {
+    RunsRecord::decode(record.kind(), runs_log::SCHEMA, &record.encode()).unwrap()
+}

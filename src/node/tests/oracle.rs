@@ -1,0 +1,229 @@
+//! What must hold of a journal, said once more and differently.
+//!
+//! It reads every durable record, in order, and keeps a state of its own. For each due time that
+//! a job owes it expects exactly one claim or skip (I13); for each end it knows from the launcher
+//! whether it can be true; and it remembers who asked for what, for the answers to be compared.
+
+use std::collections::BTreeMap;
+
+use super::launcher::Launcher;
+use crate::cron::{self, Place, Schedule, Zone};
+use crate::ident::{Index, JobId, RunId};
+use crate::job::Spec;
+use crate::run::order::{Cause, Entry as Known, Status};
+use crate::store::{
+    Change, Claim, End, Ending, Entry, Finished, Job, JobPut, Reason, Record, Skip, State,
+};
+use crate::time::{Second, Wall};
+
+/// Up to how many due times of a skip are counted.
+const COUNT_MAX: u32 = 10_000;
+
+pub(super) struct Oracle {
+    pub(super) state: State,
+    /// Effective records by who asked for them.
+    pub(super) effects: BTreeMap<String, Vec<Index>>,
+    /// The newest decided due time of each job, and the clock era that it is of.
+    decided: BTreeMap<JobId, (u32, Second)>,
+    ended: BTreeMap<RunId, Ending>,
+    schedules: BTreeMap<String, Schedule>,
+    pub(super) counts: Counts,
+}
+
+/// What a life has seen, so that one without events is noticed.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Counts {
+    pub(super) claims: u64,
+    pub(super) skips: u64,
+    pub(super) ends: u64,
+    pub(super) lost: u64,
+    pub(super) missed: u64,
+    pub(super) corrections: u64,
+    pub(super) crashes: u64,
+    pub(super) answers: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: Counts) {
+        self.claims += other.claims;
+        self.skips += other.skips;
+        self.ends += other.ends;
+        self.lost += other.lost;
+        self.missed += other.missed;
+        self.corrections += other.corrections;
+        self.crashes += other.crashes;
+        self.answers += other.answers;
+    }
+}
+
+impl Oracle {
+    pub(super) fn new() -> Oracle {
+        Oracle {
+            state: State::new(),
+            effects: BTreeMap::new(),
+            decided: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes the next durable record.
+    pub(super) fn take(&mut self, entry: Entry, launcher: &Launcher) {
+        let (index, wall, actor) = (entry.index, entry.wall, entry.actor.clone());
+        let record = entry.record.clone();
+        let before = match &record {
+            Record::Claim(claim) => self.state.job(claim.job).cloned(),
+            Record::Skip(skip) => self.state.job(skip.job).cloned(),
+            Record::JobPut(put) => self.state.job_named(&put.name).cloned(),
+            _ => None,
+        };
+        let change = self.state.apply(entry);
+        self.state.check();
+        if matches!(change, Change::Void(_)) {
+            return;
+        }
+        match (&record, before) {
+            (Record::Claim(claim), Some(job)) => self.claim(claim, &job, wall),
+            (Record::Skip(skip), Some(job)) => self.skip(skip, &job, wall),
+            (Record::JobPut(put), stored) => self.put(put, stored.as_ref(), wall),
+            (Record::Finished(finished), _) => self.finished(finished, launcher),
+            (Record::ClockCorrected { .. }, _) => self.counts.corrections += 1,
+            _ => {}
+        }
+        self.effects.entry(actor).or_default().push(index);
+    }
+
+    /// Whether `run` has ended.
+    pub(super) fn has_ended(&self, run: RunId) -> bool {
+        self.ended.contains_key(&run)
+    }
+
+    /// The first due time that `job` owes.
+    pub(super) fn owes(&mut self, job: &Job) -> Option<Second> {
+        if job.facts.disabled {
+            return None;
+        }
+        let spec = Spec::from_bytes(&job.spec).unwrap();
+        self.next(job, &spec, job.decided_until)
+    }
+
+    fn next(&mut self, job: &Job, spec: &Spec, after: Second) -> Option<Second> {
+        let schedule = self
+            .schedules
+            .entry(spec.schedule.clone())
+            .or_insert_with(|| cron::parse(&spec.schedule).unwrap().schedule);
+        let zone = Zone::utc();
+        let place = Place { zone: &zone, name: &job.name, anchor: job.anchor };
+        let after = spec.starts_at.map_or(after, |at| after.max(at.second().plus(-1)));
+        let expires = spec.expires_at.map_or(Second(i64::MAX), Wall::second);
+        schedule.next_after(after, &place).filter(|&due| due <= expires)
+    }
+
+    fn claim(&mut self, claim: &Claim, job: &Job, wall: Wall) {
+        self.counts.claims += 1;
+        let Some(due) = claim.due else { return };
+        assert!(!job.facts.disabled, "a disabled job is not claimed");
+        let spec = Spec::from_bytes(&job.spec).unwrap();
+        let expected = self.next(job, &spec, job.decided_until);
+        assert_eq!(Some(due), expected, "{}: due times are decided in order", job.name);
+        assert!(due <= wall.second(), "{}: no fire before its time", job.name);
+        self.decide(job, due, due);
+    }
+
+    fn skip(&mut self, skip: &Skip, job: &Job, wall: Wall) {
+        self.counts.skips += 1;
+        assert!(!job.facts.disabled, "a disabled job owes nothing");
+        let spec = Spec::from_bytes(&job.spec).unwrap();
+        let first = self.next(job, &spec, job.decided_until);
+        assert_eq!(Some(skip.first), first, "{}: a skip begins where the mark is", job.name);
+        let (mut at, mut count) = (skip.first, 1);
+        while at < skip.until && count < COUNT_MAX {
+            at = self.next(job, &spec, at).expect("a skip ends with a due time");
+            count += 1;
+        }
+        assert_eq!(skip.count, count, "{}: a skip counts its due times", job.name);
+        assert_eq!(skip.more, at < skip.until, "{}: or says that there are more", job.name);
+        let last = self.next(job, &spec, skip.until.plus(-1));
+        assert_eq!(last, Some(skip.until), "{}: a skip ends with a due time", job.name);
+        assert!(skip.until <= wall.second(), "{}: nothing is skipped before its time", job.name);
+        self.decide(job, skip.first, skip.until);
+    }
+
+    fn decide(&mut self, job: &Job, first: Second, last: Second) {
+        let era = self.state.clock_era();
+        let before = self.decided.insert(job.id, (era, last));
+        if let Some((_, newest)) = before.filter(|&(decided_in, _)| decided_in == era) {
+            assert!(first > newest, "{}: {first:?} is decided twice", job.name);
+        }
+    }
+
+    fn put(&mut self, put: &JobPut, stored: Option<&Job>, wall: Wall) {
+        let spec = Spec::from_bytes(&put.spec).unwrap();
+        let now = wall.second();
+        let start = spec.starts_at.map_or(now, |at| at.second().plus(-1));
+        let expected = now.max(start);
+        let Some(job) = stored else {
+            assert_eq!(put.mark, Some(expected), "{}: nothing is owed from before", put.name);
+            return;
+        };
+        let old = Spec::from_bytes(&job.spec).unwrap();
+        let waits = old.starts_at.is_some_and(|at| at.second().plus(-1) == job.decided_until);
+        if waits {
+            // The mark stands for the start, and what was decided before it is not known any more.
+            self.decided.remove(&job.id);
+        }
+        let moves = old.schedule != spec.schedule
+            || old.starts_at != spec.starts_at
+            || (old.disabled && !spec.disabled);
+        let Some(mark) = put.mark else {
+            assert!(!moves, "{}: an edit of the times or an enable moves the mark", put.name);
+            return;
+        };
+        assert!(moves, "{}: other edits leave the mark", put.name);
+        assert!(mark >= expected, "{}: nothing is owed from before an edit", put.name);
+        assert!(mark == expected || mark == job.decided_until);
+        let owed = self.owes(job).filter(|&due| due <= now);
+        assert_eq!(owed, None, "{}: what was owed is decided before an edit", put.name);
+    }
+
+    fn finished(&mut self, finished: &Finished, launcher: &Launcher) {
+        self.counts.ends += 1;
+        let Finished { run, ending, .. } = finished;
+        let before = self.ended.insert(*run, *ending);
+        assert_eq!(before, None, "{run} has ended before");
+        assert_ne!(ending.reason, Some(Reason::Untraceable), "{run}");
+        let instance = launcher.started.get(run);
+        let known = launcher.ends.get(run);
+        match ending.end {
+            End::Missed => {
+                self.counts.missed += 1;
+                assert_eq!(instance, None, "{run} is called missed and was started");
+            }
+            End::Skipped => panic!("{run}: overlap is decided with the claim"),
+            End::Lost => {
+                self.counts.lost += 1;
+                let holder = instance.filter(|&&own| launcher.instance() == Some(own));
+                assert_eq!(holder, None, "{run} is called lost and its launcher lives");
+            }
+            End::Succeeded | End::Failed | End::Killed | End::TimedOut => match known {
+                Some(Known::Ended(exit)) => {
+                    let end = match (exit.cause, exit.status) {
+                        (Cause::TimedOut, _) => End::TimedOut,
+                        (Cause::Killed, _) => End::Killed,
+                        (Cause::Own, Status::Code(0)) => End::Succeeded,
+                        (Cause::Own, Status::Code(_) | Status::Signal(_)) => End::Failed,
+                    };
+                    assert_eq!((end, exit.started), (ending.end, ending.started), "{run}");
+                    assert_eq!(finished.tail, exit.tail, "{run}");
+                }
+                Some(Known::Failed(_)) => assert_eq!(ending.end, End::Failed, "{run}"),
+                Some(Known::Running(..)) => unreachable!("is no end"),
+                None => {
+                    assert_eq!(ending.end, End::Failed, "{run} ended, nobody saw how");
+                    assert_eq!(instance, None, "{run} failed to start and was started");
+                }
+            },
+        }
+    }
+}
