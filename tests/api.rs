@@ -534,7 +534,9 @@ fn a_long_list_read_slowly_delays_no_fire() {
     assert_eq!(names.len(), JOBS, "all but the one that was deleted meanwhile");
     assert!(names.is_sorted_by(|a, b| a < b) && !names.contains(&"job19999"));
     let late: Vec<i64> = lines.iter().map(|line| line.parse().expect("a number")).collect();
-    let worst = late[before..].iter().max().copied().unwrap_or_default();
+    // Measured against the same machine with nobody reading.
+    let usual = late[..before].iter().min().copied().unwrap_or_default();
+    let worst = late[before..].iter().max().copied().unwrap_or_default() - usual;
     assert!(worst < 500, "a fire was {worst} ms late: {late:?}");
 }
 

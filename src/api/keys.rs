@@ -7,7 +7,9 @@
 use serde_json::json;
 
 use super::{Then, View, shown};
+use crate::codec::Encoder;
 use crate::http::{Body, Method, Request, Response};
+use crate::rng::stable_hash;
 use crate::store::{KEY_MAX_BYTES, RequestKey};
 
 /// The header that carries a key.
@@ -79,22 +81,16 @@ pub(super) fn status_of(then: &Then) -> u16 {
     }
 }
 
-/// FNV-1a over all that says what the request is to do; each part with its length.
+/// A hash of all that says what the request is to do; each part with its length.
 fn print(request: &Request, segments: &[String]) -> u64 {
-    let mut print = 0xcbf2_9ce4_8422_2325_u64;
-    let mut take = |bytes: &[u8]| {
-        let length = bytes.len() as u64;
-        for byte in length.to_le_bytes().iter().chain(bytes) {
-            print = (print ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    take(request.method.name().as_bytes());
-    take(&segments.len().to_le_bytes());
-    segments.iter().for_each(|segment| take(segment.as_bytes()));
-    for (key, value) in &request.query {
-        take(key.as_bytes());
-        take(value.as_bytes());
-    }
-    take(&request.body);
-    print
+    let mut all = Encoder::new();
+    all.str(request.method.name());
+    all.list(segments.iter(), |out, segment| {
+        out.str(segment);
+    });
+    all.list(request.query.iter(), |out, (key, value)| {
+        out.str(key).str(value);
+    });
+    all.bytes(&request.body);
+    stable_hash(&all.into_bytes())
 }
