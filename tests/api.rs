@@ -10,8 +10,11 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
+/// A key, and whether a value may stand there.
+type Key = (&'static str, fn(&Value) -> bool);
+
 /// The keys of the job object that clients of the first era read, and what each holds.
-const JOB_KEYS: [(&str, fn(&Value) -> bool); 12] = [
+const JOB_KEYS: [Key; 12] = [
     ("name", Value::is_string),
     ("schedule", Value::is_string),
     ("command", Value::is_string),
@@ -25,7 +28,7 @@ const JOB_KEYS: [(&str, fn(&Value) -> bool); 12] = [
     ("disabled", Value::is_boolean),
     ("tags", Value::is_object),
 ];
-const MEMBER_KEYS: [(&str, fn(&Value) -> bool); 11] = [
+const MEMBER_KEYS: [Key; 11] = [
     ("Name", Value::is_string),
     ("Addr", Value::is_string),
     ("Port", Value::is_u64),
@@ -38,7 +41,7 @@ const MEMBER_KEYS: [(&str, fn(&Value) -> bool); 11] = [
     ("DelegateMax", Value::is_u64),
     ("DelegateCur", Value::is_u64),
 ];
-const EXECUTION_KEYS: [(&str, fn(&Value) -> bool); 6] = [
+const EXECUTION_KEYS: [Key; 6] = [
     ("job_name", Value::is_string),
     ("started_at", is_time),
     ("finished_at", is_time),
@@ -58,7 +61,7 @@ fn is_time_or_null(value: &Value) -> bool {
 }
 
 #[track_caller]
-fn check_keys(object: &Value, keys: &[(&str, fn(&Value) -> bool)]) {
+fn check_keys(object: &Value, keys: &[Key]) {
     for (key, is_right) in keys {
         let value = object.get(key).unwrap_or_else(|| panic!("no {key} in {object}"));
         assert!(is_right(value), "{key} is {value}");
