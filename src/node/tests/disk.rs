@@ -64,7 +64,7 @@ impl Disk {
     pub(super) fn work(&mut self, rng: &mut Rng) {
         if self.writing.is_some() && rng.chance(1, 4) {
             self.finish_snapshot();
-            self.told_later.push_back(Input::SnapshotDone);
+            self.told_later.push_back(Input::SnapshotDone(true));
             return;
         }
         let group = self.next_group(rng);
