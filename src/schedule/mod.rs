@@ -28,7 +28,7 @@ pub const JOBS_PER_POLL: usize = 256;
 /// Most claims of one job that are proposed at once.
 pub const CLAIMS_PER_DECISION: usize = 100;
 /// How many alarms may be stale, beside one for each job.
-const STALE_ALARMS_MAX: usize = 1_024;
+const STALE_ALARMS_MAX: usize = 64;
 /// A due time not older than this, in the office of a leader that was there all the time, was
 /// delayed and not missed: it is claimed, whatever the catch-up policy.
 const DELAY_MAX: i64 = 10;
