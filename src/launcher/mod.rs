@@ -65,6 +65,9 @@ pub fn run(settings: &Settings) -> ExitCode {
         say("error", format_args!("cannot forbid core dumps: {error}"));
         return ExitCode::FAILURE;
     }
+    // An agent starts it by /proc/self/exe, whose last part would be its name. One that it keeps
+    // costs a person some searching, and nothing else.
+    let _ = process::set_name(c"bellwether");
     match service::Service::open(settings) {
         Ok(Some(mut service)) => match service.serve() {
             Ok(()) => ExitCode::SUCCESS,

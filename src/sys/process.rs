@@ -1,5 +1,6 @@
 //! Processes: waiting for children, signalling groups, and what /proc tells of others.
 
+use std::ffi::CStr;
 use std::io::{self, Read};
 use std::num::NonZeroI32;
 
@@ -197,6 +198,15 @@ pub fn group_outlives(leader: Pid) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Gives this process the name by which ps(1) and pkill(1) know it, at most 15 bytes.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn set_name(name: &CStr) -> io::Result<()> {
+    // SAFETY: the kernel reads a text that ends with NUL and lives through the call.
+    errno::check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).map(drop)
 }
 
 /// Makes this process the parent of descendants whose own parent has ended, so that it can reap
