@@ -107,6 +107,7 @@ impl Conns {
         listener: &Listener,
         registry: &Registry,
         now: Mono,
+        wishes: &mut Vec<Wish>,
     ) -> io::Result<()> {
         loop {
             let accepted = match listener {
@@ -118,7 +119,12 @@ impl Conns {
                 }
             };
             match accepted {
-                Ok((peer, stream)) => self.add(stream, peer, registry, now),
+                Ok((peer, stream)) => {
+                    if self.conns.len() >= self.max {
+                        self.make_room(wishes);
+                    }
+                    self.add(stream, peer, registry, now);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error)
                     if matches!(
@@ -146,16 +152,20 @@ impl Conns {
         if conn.readable && conn.http.wants_read() {
             again = conn.read(now);
         }
-        if conn.request.is_none() {
-            if let Some(request) = conn.http.poll_request(now) {
+        // Once more after the write, which may have made room for a request that waited behind a
+        // long answer: no event would tell of it.
+        for before_write in [true, false] {
+            if let Some(request) = conn.next_request(now) {
                 self.next_request += 1;
                 let id = RequestId(self.next_request);
                 conn.request = Some(id);
                 self.requests.insert(id, token);
                 wishes.push(Wish::Answer(id, conn.peer.clone(), Box::new(request)));
             }
+            if before_write {
+                conn.write(now);
+            }
         }
-        conn.write(now);
         if let Some(stream) = conn.http.wants_stream() {
             wishes.push(Wish::Piece(token, stream));
         }
@@ -253,10 +263,7 @@ impl Conns {
 
     fn add(&mut self, stream: Stream, peer: Peer, registry: &Registry, now: Mono) {
         if self.conns.len() >= self.max {
-            self.make_room(&mut Vec::new());
-        }
-        if self.conns.len() >= self.max {
-            return; // Every connection is being served, so the new one is the one to go.
+            return; // Every request is being answered, so the new one is the one to go.
         }
         let token = Token(self.next_token);
         self.next_token += 1;
@@ -288,10 +295,17 @@ impl Conns {
         self.arm(token);
     }
 
-    /// Closes the connection that has waited longest without a complete request.
+    /// Closes the connection that has waited longest without a complete request; if there is none,
+    /// the one whose peer has longest taken nothing, or a few who never read could keep all others
+    /// out.
     fn make_room(&mut self, wishes: &mut Vec<Wish>) {
-        let waiting = |(token, conn): (&Token, &Conn)| Some((conn.http.waiting_since()?, *token));
-        if let Some((_, token)) = self.conns.iter().filter_map(waiting).min() {
+        let longest = |since: fn(&Connection) -> Option<Mono>| {
+            let conns = self.conns.iter();
+            conns.filter_map(|(token, conn)| Some((since(&conn.http)?, *token))).min()
+        };
+        let chosen =
+            longest(Connection::waiting_since).or_else(|| longest(Connection::stalled_since));
+        if let Some((_, token)) = chosen {
             self.close(token, wishes);
         }
     }
@@ -329,6 +343,11 @@ impl Conns {
 }
 
 impl Conn {
+    /// The next request, if the one before is answered.
+    fn next_request(&mut self, now: Mono) -> Option<Request> {
+        if self.request.is_some() { None } else { self.http.poll_request(now) }
+    }
+
     /// Reads what is there, at most a turn's worth; true when there may be more.
     fn read(&mut self, now: Mono) -> bool {
         let mut buffer = [0; 16 * 1024];

@@ -273,9 +273,7 @@ impl Agent {
             if self.conns.pump(token, self.now.mono, &mut wishes) {
                 self.dirty.push_back(token);
             }
-            for wish in wishes {
-                self.grant(wish);
-            }
+            wishes.into_iter().for_each(|wish| self.grant(wish));
             if clock::now().mono >= until {
                 return;
             }
@@ -383,13 +381,15 @@ impl Agent {
         self.accept_again_at = None;
         for number in std::mem::take(&mut self.to_accept) {
             let Some(listener) = self.listeners.get(number) else { continue };
-            let accepted = self.conns.accept(listener, self.poll.registry(), self.now.mono);
+            let (registry, mut wishes) = (self.poll.registry(), Vec::new());
+            let accepted = self.conns.accept(listener, registry, self.now.mono, &mut wishes);
             if let Err(error) = accepted {
                 let fields = vec![("why", error.to_string())];
                 self.log.say(Level::Error, "cannot accept a connection", fields);
                 self.to_accept.insert(number);
                 self.accept_again_at = Some(self.now.mono + ACCEPT_PAUSE);
             }
+            wishes.into_iter().for_each(|wish| self.grant(wish));
         }
     }
 

@@ -282,6 +282,12 @@ impl Connection {
         }
     }
 
+    /// Since when the peer has taken nothing of what is there for it; the next choice, when every
+    /// connection has something to send.
+    pub fn stalled_since(&self) -> Option<Mono> {
+        (!self.output.is_empty()).then_some(self.progress_at)
+    }
+
     /// Memory held beside the connection itself, in bytes.
     pub fn held_bytes(&self) -> usize {
         self.input.capacity() + self.output.capacity() + self.phase.body_capacity()

@@ -7,6 +7,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/// Asks for more than a connection takes up before it sends.
+const LONG_ANSWER: &str = "GET /v1/schedule/next?schedule=@daily&count=1000 HTTP/1.1\r\n\
+                           Host: localhost\r\n\r\n";
 
 #[test]
 fn a_request_that_is_cut_off_is_dropped_and_changes_nothing() {
@@ -94,6 +97,22 @@ fn many_pipelined_requests_are_answered_one_by_one() {
     }
     check_refusal(&connection.reply("GET").expect("a reply"), 400, "first line", "garbage");
     calm.check("many requests");
+}
+
+#[test]
+fn pipelined_requests_with_long_answers_are_all_answered() {
+    let calm = Calm::start();
+    for client in [calm.agent.tcp(), calm.agent.unix()] {
+        let mut connection = client.connect().expect("it listens");
+        let count = 50;
+        connection.send(LONG_ANSWER.repeat(count).as_bytes()).expect("it is sent");
+        for number in 0..count {
+            let reply = connection.reply("GET");
+            let reply = reply.unwrap_or_else(|error| panic!("reply {number}: {error}"));
+            assert!(reply.expect(200).body.len() > 20_000);
+        }
+    }
+    calm.check("long answers");
 }
 
 #[test]
@@ -186,6 +205,27 @@ fn a_new_connection_gets_in_however_many_there_are() {
     drop(open);
     let log = calm.agent.log();
     assert!(!log.contains("level=error"), "{log}");
+}
+
+#[test]
+fn readers_that_take_nothing_cannot_keep_others_out() {
+    // As above, 96 connections.
+    let through = r#"ulimit -n 256; exec "$@""#;
+    let calm = Calm::over(Agent::builder().through(through).start());
+    // The buffers of a Unix socket are small, and the same for all.
+    let request = "GET /v1/schedule/next?schedule=@daily&count=400 HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut stalled: Vec<Connection> = Vec::new();
+    for _ in 0..120 {
+        let mut connection = calm.agent.unix().connect().expect("it listens");
+        connection.send(request.repeat(40).as_bytes()).expect("it is sent");
+        // One answer shows that the connection got in; the rest is never taken.
+        connection.reply("GET").expect("the newest gets in").expect(200);
+        stalled.push(connection);
+    }
+    calm.check("readers that take nothing");
+    calm.agent.get("/v1/jobs").expect(200);
+    drop(stalled);
+    calm.check("readers that went away");
 }
 
 /// Good requests with a few bytes changed, repeated, dropped or cut, sent in pieces of any size.
