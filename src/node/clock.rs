@@ -136,4 +136,26 @@ mod tests {
         }
         assert!(ClockGuard::new(newest, at(0, newest.0 - 3 * HOUR)).is_trusted());
     }
+
+    #[test]
+    fn what_was_found_counts_before_it_is_applied_and_a_correction_waits_for_the_office() {
+        let newest = Wall(RELEASE.0 + 1_000 * HOUR);
+        let wrong = newest.0 - 4 * HOUR;
+        let mut guard = ClockGuard::new(newest, at(0, wrong));
+        // Nothing is applied yet, and nobody leads.
+        assert_eq!(guard.look(Wall(0), at(1, wrong + 1_000), false), Look::Fine);
+        assert!(!guard.is_trusted());
+        assert_eq!(guard.look(Wall(0), at(200, wrong + 200_000), false), Look::Fine);
+        assert!(!guard.is_trusted());
+        let late = at(201, wrong + 201_000);
+        assert_eq!(guard.look(newest, late, true), Look::Correct(late.wall.second()));
+        assert!(guard.is_trusted());
+
+        // A great step back before the office is corrected when it begins.
+        let mut guard = ClockGuard::new(newest, at(0, newest.0));
+        assert_eq!(guard.look(Wall(0), at(1, wrong), false), Look::Stepped);
+        assert!(!guard.is_trusted());
+        let next = at(2, wrong + 1_000);
+        assert_eq!(guard.look(newest, next, true), Look::Correct(next.wall.second()));
+    }
 }

@@ -13,9 +13,9 @@ use oracle::Counts;
 use world::World;
 
 /// Worlds of a plain test run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 120;
 /// Steps with faults in each.
-const STEPS: u64 = 400;
+const STEPS: u64 = 300;
 
 #[test]
 fn a_node_keeps_its_promises_whatever_dies() {
