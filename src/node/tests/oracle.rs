@@ -78,8 +78,15 @@ impl Oracle {
             Record::JobPut(put) => self.state.job_named(&put.name).cloned(),
             _ => None,
         };
+        let marks = |state: &State| -> Vec<(JobId, Second)> {
+            state.jobs_by_name().map(|job| (job.id, job.decided_until)).collect()
+        };
+        let marks_before = marks(&self.state);
         let change = self.state.apply(entry);
         self.state.check();
+        if let Record::EpochStart { .. } | Record::Node(_) | Record::Finished(_) = &record {
+            assert_eq!(marks(&self.state), marks_before, "neither offices nor ends move a mark");
+        }
         if matches!(change, Change::Void(_)) {
             return;
         }

@@ -555,7 +555,7 @@ impl World {
         if let Some(node) = &self.node {
             let (applied, durable) = (node.state().applied(), self.oracle.state.applied());
             assert!(applied <= durable, "applied before it is durable");
-            if applied == durable && self.step % 16 == 0 {
+            if applied == durable && self.step.is_multiple_of(16) {
                 assert_eq!(*node.state(), self.oracle.state);
             }
         }
