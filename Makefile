@@ -36,7 +36,28 @@ run: build
 bench:
 	$(CARGO) bench --locked --bench '*'
 
-fuzz sim soak:
+# Longer hunts than `make test` has time for. How long each may take, in seconds, and how far.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= cron_parse cron_next job_read http_bytes journal_open
+SEEDS        ?= 100000
+
+# Every clock change of every zone against the oracle; each target from many seeds; and, where
+# cargo-fuzz is installed, guided by coverage. Its sanitizers ask for a nightly compiler, or for a
+# stable one that is told to be one.
+fuzz:
+	CRON_ORACLE_ALL=1 $(CARGO) test --locked --release --test cron_oracle -- --nocapture
+	BELLWETHER_FUZZ_SEEDS=$(SEEDS) $(CARGO) test --locked --release --test fuzz
+	@if $(CARGO) fuzz --version >/dev/null 2>&1; then set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/corpus/$$target \
+			tests/testdata/fuzz/$$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done; else echo "for fuzzing guided by coverage: cargo install cargo-fuzz" >&2; fi
+
+# One node in a simulated world, with crashes at any step; SEEDS worlds.
+sim:
+	NODE_SEEDS=$(SEEDS) $(CARGO) test --locked --release --lib node::tests
+
+soak:
 	@echo "make $@: not available yet" >&2
 	@exit 2
 
