@@ -165,9 +165,9 @@ impl Draft {
         time(&mut object, "expires_at", ctx, &mut spec.expires_at)?;
         fill(&mut spec, stored.unwrap_or(&defaults), &defaults, &mut object)?;
 
-        let schedule = check_schedule(&mut spec, stored, ctx)?;
+        let schedule = check_schedule(&mut spec, stored, ctx, &object)?;
         let mut warnings = schedule.warnings.clone();
-        warnings.extend(check_command(&spec)?);
+        warnings.extend(check_command(&spec, &object)?);
         check_times(&spec)?;
         check_targets(&mut spec, run_on_given, stored.is_none() || mode == Mode::Replace)?;
         if stored.is_none() && !run_on_given && spec.tags.is_empty() && ctx.nodes() > 1 {
@@ -228,10 +228,12 @@ fn check_schedule(
     spec: &mut Spec,
     stored: Option<&Spec>,
     ctx: &dyn Context,
+    unknown: &Map<String, Value>,
 ) -> Result<ScheduleFacts, Refusal> {
     if spec.schedule.trim().is_empty() {
-        let why = "is missing; give one, such as \"@hourly\" or \"30 4 * * *\"";
-        return Err(refuse("", "schedule", why));
+        let near = misspelt("schedule", unknown);
+        let why = format!("is missing; give one, such as \"@hourly\" or \"30 4 * * *\"{near}");
+        return Err(refuse("", "schedule", &why));
     }
     if !spec.timezone.is_empty() && !ctx.zone_known(&spec.timezone) {
         let why = format!(
@@ -268,10 +270,17 @@ fn check_schedule(
     Ok(facts)
 }
 
+/// What to add when `key` is missing and the body has one that looks like it.
+fn misspelt(key: &str, unknown: &Map<String, Value>) -> String {
+    let near = crate::text::nearest(key, unknown.keys().map(String::as_str));
+    near.map_or(String::new(), |near| format!("; the body has {} instead", quoted(near)))
+}
+
 /// A warning for a command that reads as if a shell were meant.
-fn check_command(spec: &Spec) -> Result<Option<String>, Refusal> {
+fn check_command(spec: &Spec, unknown: &Map<String, Value>) -> Result<Option<String>, Refusal> {
     if spec.command.trim().is_empty() {
-        return Err(refuse("", "command", "is missing; give the program to run"));
+        let why = format!("is missing; give the program to run{}", misspelt("command", unknown));
+        return Err(refuse("", "command", &why));
     }
     let words = spec.argv().map_err(|why| refuse("", "command", &why.to_string()))?;
     let operators = ["|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1", "2>/dev/null"];

@@ -99,6 +99,8 @@ pub struct Node {
     /// Bytes of journal behind the snapshot, as the disk told last.
     journal_bytes: u64,
     runs_bytes_compacted: u64,
+    /// The last batch that was given out before the runs log was last to be written anew.
+    runs_compacted_after: Ticket,
     leaving: Leaving,
     effects: VecDeque<Effect>,
 }
@@ -162,6 +164,7 @@ impl Node {
             snapshot_not_below: 0,
             journal_bytes: 0,
             runs_bytes_compacted: 0,
+            runs_compacted_after: Ticket(0),
             leaving: Leaving::No,
             effects: VecDeque::new(),
         };

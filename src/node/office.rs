@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::clock::Look;
 use super::effect::{Durable, Effect, Level, Raw};
 use super::{Leaving, Node, RUNS_LOG_MIN_BYTES};
-use crate::ident::{Epoch, Index};
+use crate::ident::{Epoch, Index, Ticket};
 use crate::store::{Change, Entry, Member, MemberState, Record};
 
 /// Who signs what no person asked for.
@@ -227,7 +227,9 @@ impl Node {
             let chunks = self.state.snapshot().collect();
             self.effects.push_back(Effect::Snapshot(self.state.applied(), chunks));
         }
-        if disk.runs_bytes > RUNS_LOG_MIN_BYTES.max(2 * self.runs_bytes_compacted) {
+        // What was on its way to the disk before the last time still tells the old length.
+        let is_news = disk.ticket > self.runs_compacted_after;
+        if is_news && disk.runs_bytes > RUNS_LOG_MIN_BYTES.max(2 * self.runs_bytes_compacted) {
             // What this turn still wants in the log is part of the worker's table already, so it
             // must be in the file before the table replaces the file.
             self.carry();
@@ -235,6 +237,7 @@ impl Node {
             let live = self.worker.live_records();
             let bytes: usize = live.iter().map(|record| record.encode().len() + 64).sum();
             self.runs_bytes_compacted = bytes as u64;
+            self.runs_compacted_after = Ticket(self.next_ticket);
             self.effects.push_back(Effect::CompactRuns(live));
         }
     }

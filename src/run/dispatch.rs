@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::launch;
 use super::worker::{Order, Report};
 use crate::ident::{Epoch, Index, JobId, RunId};
+use crate::job::Spec;
 use crate::schedule::Scheduler;
 use crate::store::{End, Ending, Finished, Reason, State};
 use crate::time::{Mono, Now, Wall};
@@ -71,10 +72,13 @@ impl Dispatch {
     /// Orders the open runs of a fire that was claimed in this office.
     pub fn claimed(&mut self, state: &State, job: JobId, group: Index, now: Now) {
         let Some(fire) = state.fire(job, group) else { return };
-        let deadline = now.mono + launch::time_left(fire, now.wall);
+        // Read once for all targets: at a second with many fires, this is most of their cost.
+        let spec = launch::claimed_spec(fire);
+        let left = spec.as_ref().map(|spec| launch::time_left(fire, spec, now.wall));
+        let deadline = now.mono + left.unwrap_or_default();
         for run in fire.open_runs() {
             self.runs.insert(run, Tracked { heard: Heard::Ordered, deadline });
-            self.order(state, job, run, now);
+            self.order(state, job, run, spec.as_ref(), now);
         }
     }
 
@@ -102,7 +106,8 @@ impl Dispatch {
             Report::Ended(ending, tail) => self.conclude(run, ending, tail),
             Report::NeverStarted if now.mono < tracked.deadline => {
                 tracked.heard = Heard::Ordered;
-                self.order(state, job, run, now);
+                let spec = state.fire(job, run.group).and_then(launch::claimed_spec);
+                self.order(state, job, run, spec.as_ref(), now);
             }
             Report::NeverStarted => {
                 let ending = Ending::decided(End::Missed, Reason::DeadlinePassed, now.wall);
@@ -127,9 +132,9 @@ impl Dispatch {
         self.out.pop_front()
     }
 
-    fn order(&mut self, state: &State, job: JobId, run: RunId, now: Now) {
+    fn order(&mut self, state: &State, job: JobId, run: RunId, spec: Option<&Spec>, now: Now) {
         let Some(tracked) = self.runs.get(&run) else { return };
-        match launch::spawn_order(state, job, run) {
+        match spec.and_then(|spec| launch::spawn_order(state, job, run, spec)) {
             Some(spawn) => {
                 let order = Order { epoch: self.epoch, deadline: tracked.deadline, spawn };
                 self.out.push_back(Instruction::Order(Box::new(order)));

@@ -23,9 +23,8 @@ pub fn claimed_spec(fire: &Fire) -> Option<Spec> {
 
 /// How long from `now` an order of `fire`, claimed by a leader that still leads, may take to reach
 /// a process. A clock that was set back since the claim makes it no longer than it ever was.
-pub fn time_left(fire: &Fire, now: Wall) -> Duration {
-    let wait = claimed_spec(fire).map_or(Duration::ZERO, |spec| spec.start_deadline);
-    left(fire.claimed, wait, now)
+pub fn time_left(fire: &Fire, spec: &Spec, now: Wall) -> Duration {
+    left(fire.claimed, spec.start_deadline, now)
 }
 
 /// The same for a run that was claimed in an earlier office and, its node says, never started: a
@@ -38,21 +37,21 @@ pub fn late_time_left(
     now: Wall,
 ) -> Duration {
     let Some(fire) = state.fire(job, run.group) else { return Duration::ZERO };
-    let usual = time_left(fire, now);
+    let Some(spec) = claimed_spec(fire) else { return Duration::ZERO };
+    let usual = time_left(fire, &spec, now);
     let caught_up = || {
-        let window = scheduler.catchup_window(state.job(job)?, &claimed_spec(fire)?, fire.due?)?;
+        let window = scheduler.catchup_window(state.job(job)?, &spec, fire.due?)?;
         let window = Duration::from_secs(u64::try_from(window).ok()?);
         Some(left(fire.due?.wall(), window, now))
     };
     caught_up().map_or(usual, |late| usual.max(late))
 }
 
-/// The order for `run`, with the instance left to the worker; `None` when the run is not open or
-/// its definition cannot be read.
-pub fn spawn_order(state: &State, job: JobId, run: RunId) -> Option<SpawnOrder> {
+/// The order for `run`, of a fire of `spec`, with the instance left to the worker; `None` when the
+/// fire is not kept, or its command names no program.
+pub fn spawn_order(state: &State, job: JobId, run: RunId, spec: &Spec) -> Option<SpawnOrder> {
     let name = &state.job_or_deleted(job)?.name;
     let fire = state.fire(job, run.group)?;
-    let spec = claimed_spec(fire)?;
     let program = match spec.shell {
         true => Program::Shell(spec.command.clone()),
         false => Program::Words(spec.argv().ok()?),
@@ -62,8 +61,8 @@ pub fn spawn_order(state: &State, job: JobId, run: RunId) -> Option<SpawnOrder> 
         run,
         instance: Instance(0),
         program,
-        env: environment(&spec, name, fire, run, state),
-        cwd: Some(spec.cwd).filter(|cwd| !cwd.is_empty()),
+        env: environment(spec, name, fire, run, state),
+        cwd: Some(spec.cwd.clone()).filter(|cwd| !cwd.is_empty()),
         timeout_ms: millis(spec.timeout),
         kill_grace_ms: millis(spec.kill_grace),
         tail_max_bytes: tail_max.min(TAIL_MAX_BYTES) as u32,

@@ -191,6 +191,10 @@ fn what_is_missing_or_malformed_gets_its_sentence() {
         ),
         (r#"{"name":"a","schedule":"@hourly"}"#, "command: is missing; give the program to run"),
         (
+            r#"{"name":"a","schedule":"@hourly","comand":"run"}"#,
+            "command: is missing; give the program to run; the body has \"comand\" instead",
+        ),
+        (
             r#"{"name":"a","schedule":"@hourly","shell":true,"command":" \n"}"#,
             "command: is missing; give the program to run",
         ),

@@ -186,7 +186,7 @@ fn an_order_says_all_that_the_process_needs() {
     }
     made.timeout = Duration::from_millis(1_500);
     let Leader { state, job, run, .. } = leader(&made);
-    let order: SpawnOrder = launch::spawn_order(&state, job, run).unwrap();
+    let order: SpawnOrder = launch::spawn_order(&state, job, run, &made).unwrap();
     let words = ["echo", "a b", "c"].map(String::from).to_vec();
     assert_eq!(order.program, Program::Words(words));
     assert_eq!((order.timeout_ms, order.kill_grace_ms, order.cwd), (1_500, 10_000, None));
@@ -205,8 +205,9 @@ fn an_order_says_all_that_the_process_needs() {
         ],
         "a job cannot pretend to be another run"
     );
-    let shell = leader(&Spec { shell: true, cwd: "/srv".into(), ..spec() });
-    let order = launch::spawn_order(&shell.state, shell.job, shell.run).unwrap();
+    let made = Spec { shell: true, cwd: "/srv".into(), ..spec() };
+    let Leader { state, job, run, .. } = leader(&made);
+    let order = launch::spawn_order(&state, job, run, &made).unwrap();
     assert_eq!(order.program, Program::Shell("echo 'a b' c".into()));
     assert_eq!(order.cwd.as_deref(), Some("/srv"));
 }
