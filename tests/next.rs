@@ -217,3 +217,21 @@ fn a_reader_that_goes_is_no_failure_but_a_full_disk_is() {
         }
     }
 }
+
+#[test]
+fn the_examples_of_the_man_page_are_schedules() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/bellwether-schedule.5");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, examples) = page.split_once(".Sh EXAMPLES").unwrap();
+    let texts: Vec<String> = examples
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Li "))
+        .map(|text| text.replace("\\&", ""))
+        .collect();
+    assert!(texts.len() >= 5, "{texts:?}");
+    for text in texts {
+        let answer = next(&["--name", "a", "--count", "1", &text]);
+        assert_eq!((answer.code, answer.err.as_str()), (ExitCode::SUCCESS, ""), "{text}");
+        assert!(!answer.out.is_empty(), "{text} is never due");
+    }
+}

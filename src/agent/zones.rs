@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,17 +14,23 @@ pub const ZONE_DIR: &str = "/usr/share/zoneinfo";
 /// Most zones that are kept in memory; there are some six hundred names.
 const CACHED_MAX: usize = 1_024;
 
+/// Longest first line of the file that names the release.
+const VERSION_MAX_BYTES: u64 = 64;
+
 /// Reads TZif files below one directory, each once until [`FileZones::forget`].
 #[derive(Debug)]
 pub struct FileZones {
     dir: PathBuf,
     cache: RefCell<BTreeMap<String, Zone>>,
+    version: RefCell<Option<String>>,
 }
 
 impl FileZones {
     /// The zones below `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> FileZones {
-        FileZones { dir: dir.into(), cache: RefCell::default() }
+        let dir = dir.into();
+        let version = RefCell::new(version_of(&dir));
+        FileZones { dir, cache: RefCell::default(), version }
     }
 
     /// The system's zones.
@@ -35,6 +41,7 @@ impl FileZones {
     /// Reads every file anew from here on.
     pub fn forget(&self) {
         self.cache.borrow_mut().clear();
+        *self.version.borrow_mut() = version_of(&self.dir);
     }
 
     fn read(&self, name: &str) -> Option<Zone> {
@@ -60,12 +67,28 @@ impl Zones for FileZones {
         }
         Some(zone)
     }
+
+    fn version(&self) -> Option<String> {
+        self.version.borrow().clone()
+    }
 }
 
 impl Zones for Rc<FileZones> {
     fn zone(&self, name: &str) -> Option<Zone> {
         FileZones::zone(self, name)
     }
+
+    fn version(&self) -> Option<String> {
+        FileZones::version(self)
+    }
+}
+
+/// The release of the zones below `dir`, as the first line of `tzdata.zi` has it.
+fn version_of(dir: &Path) -> Option<String> {
+    let mut line = String::new();
+    let file = File::open(dir.join("tzdata.zi")).ok()?;
+    BufReader::new(file.take(VERSION_MAX_BYTES)).read_line(&mut line).ok()?;
+    line.strip_prefix("# version ").map(|version| version.trim().to_owned())
 }
 
 /// The name of the system's zone: `TZ`, else what `/etc/localtime` links to, else what
@@ -117,6 +140,10 @@ mod tests {
             assert!(zones.zone(name).is_none(), "{name}");
         }
         assert!(FileZones::new(dir.path()).zone("Bogus").is_none());
+        assert_eq!(zones.version(), None);
+        std::fs::write(inner.join("tzdata.zi"), "# version 2031c\n# more\n").unwrap();
+        zones.forget();
+        assert_eq!(zones.version().as_deref(), Some("2031c"));
         assert!(zones.zone("UTC").is_some(), "UTC needs no file");
     }
 }

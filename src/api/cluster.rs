@@ -23,6 +23,7 @@ pub(super) fn status(call: &Call<'_>) -> Handled {
             "leader": leader.map_or("", |member| member.name.as_str()),
             "epoch": view.state.epoch().to_string(),
             "journal_index": view.state.applied().to_string(),
+            "tzdata": view.zones.version().unwrap_or_default(),
             "uptime_seconds": view.uptime.as_secs().to_string(),
             "jobs": view.state.jobs_by_name().len().to_string(),
             "open_runs": view.state.open_runs().len().to_string(),

@@ -21,6 +21,11 @@ pub(super) const OFFSET_MAX: i64 = 26 * 3_600;
 pub trait Zones {
     /// The zone of that IANA name, such as `Europe/Paris`; `None` when it is unknown.
     fn zone(&self, name: &str) -> Option<Zone>;
+
+    /// The release of the data, such as `2026a`; `None` when it does not say.
+    fn version(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Zones for BTreeMap<String, Zone> {
