@@ -119,7 +119,10 @@ impl Table {
     /// The start that [`Effect::Spawn`] asked for came to no process.
     pub(super) fn fork_failed(&mut self, run: RunId, stage: Stage, errno: i32, now: Now) {
         let Some(slot) = self.slots.get_mut(&run) else { return };
-        assert!(matches!(slot.state, State::Starting | State::Terminating(_)), "was just forked");
+        // Killed by the turn that ordered it, with no grace or with one that the turn outlasted.
+        let is_new =
+            matches!(slot.state, State::Starting | State::Terminating(_) | State::Killed(_));
+        assert!(is_new, "was to be forked");
         slot.state = State::Failed(StartFailure { stage, errno, at: now.wall });
         self.ended(run);
     }

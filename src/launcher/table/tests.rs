@@ -194,6 +194,25 @@ fn a_terminated_group_lingers_in_its_grace_and_no_longer() {
     }
 }
 
+/// A kill without a grace, and a fork that the system refused, within one turn of the loop.
+#[test]
+fn a_start_may_fail_after_its_run_was_killed() {
+    for (grace, effects) in
+        [(1, &["spawn 1", "Terminate 1"][..]), (0, &["spawn 1", "Terminate 1", "Kill 1"])]
+    {
+        let mut bench = Bench::new();
+        bench.order(1, 0, grace);
+        bench.kill(1);
+        bench.advance(0);
+        assert_eq!(bench.effects(), effects);
+        bench.table.fork_failed(run(1), Stage::Fork, 11, at(0));
+        assert_eq!(bench.answers(), ["run 1 failed Fork 11"], "a grace of {grace} ms");
+        bench.advance(10);
+        bench.ack(1);
+        assert!(bench.table.is_empty());
+    }
+}
+
 #[test]
 fn a_start_that_fails_leaves_an_entry_with_its_step() {
     let mut bench = Bench::new();
