@@ -313,6 +313,10 @@ impl Worker {
             self.runs.insert(run, Held { phase, deadline: order.deadline });
             self.work.push_back(Work::Append(RunsRecord::Accepted { run, instance }));
         }
+        if self.waiting.is_empty() {
+            // Deadlines are kept for those who wait; of a short run with a long one it would stay.
+            self.deadlines.clear();
+        }
     }
 
     fn has_room(&self) -> bool {

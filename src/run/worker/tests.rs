@@ -380,3 +380,19 @@ mod ends {
             .collect()
     }
 }
+
+/// A job that runs each second and may be started a day late left a timer behind for every run.
+#[test]
+fn an_order_that_waits_no_more_leaves_no_timer() {
+    let mut told = Told::ready(10);
+    for group in 1..=1_000 {
+        told.order(order(group, 1, 86_400));
+        told.write();
+        told.launcher(LauncherEvent::Run(run(group), failed()));
+        told.write();
+        told.worker.settled(run(group), told.now);
+        told.write();
+    }
+    assert!(told.worker.runs.is_empty());
+    assert_eq!(told.worker.deadlines.len(), 0);
+}
