@@ -38,6 +38,9 @@ pub(super) struct Link {
     retry_at: Option<Mono>,
     retry_wait: Duration,
     started: Option<(Pid, Mono)>,
+    /// When another launcher may be started at the earliest, and how long after that the next.
+    start_at: Mono,
+    start_wait: Duration,
 }
 
 impl Link {
@@ -55,6 +58,8 @@ impl Link {
             retry_at: Some(Mono(0)),
             retry_wait: RETRY_MIN,
             started: None,
+            start_at: Mono(0),
+            start_wait: RETRY_MIN,
         }
     }
 
@@ -159,7 +164,9 @@ impl Link {
     fn take(&mut self, events: &mut Vec<LauncherEvent>) -> Result<(), protocol::ProtocolError> {
         while let Some(event) = self.reader.next()? {
             if matches!(event, LauncherEvent::Welcome { .. }) {
-                self.retry_wait = RETRY_MIN;
+                // The next loss is news, and no reason to wait.
+                (self.retry_at, self.retry_wait) = (Some(Mono(0)), RETRY_MIN);
+                (self.start_at, self.start_wait) = (Mono(0), RETRY_MIN);
             }
             events.push(event);
         }
@@ -186,9 +193,11 @@ impl Link {
 
     fn start(&mut self, now: Mono) -> Result<(), String> {
         let waiting = self.started.is_some_and(|(_, since)| now.since(since) < START_WAIT);
-        if waiting {
+        if waiting || now < self.start_at {
             return Ok(());
         }
+        self.start_at = now + self.start_wait;
+        self.start_wait = (self.start_wait * 2).min(RETRY_MAX);
         let exe = std::path::Path::new("/proc/self/exe");
         match launcher::start(exe, &self.path) {
             Ok(pid) => {
@@ -204,7 +213,70 @@ impl Link {
         self.stream = None;
         self.out.clear();
         self.sent = 0;
-        self.retry_at = Some(Mono(0));
+        // After a welcome the next try is due at once; who hangs up before it is given a pause.
         Some(LauncherEvent::Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::Poll;
+
+    use super::*;
+    use crate::sys::unix_socket;
+
+    /// A link to whatever is in a new directory.
+    fn link() -> (Link, Dir, tempfile::TempDir) {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        let dir = Dir::create(&path).unwrap();
+        (Link::new(dir.try_clone().unwrap(), path, Token(0)), dir, temp)
+    }
+
+    fn at(ms: u64) -> Mono {
+        Mono(1_000_000_000 + ms * 1_000_000)
+    }
+
+    /// A launcher of another version, which stays for as long as it has runs, hangs up at once.
+    #[test]
+    fn a_launcher_that_hangs_up_is_not_asked_again_without_a_pause() {
+        let (mut link, dir, _temp) = link();
+        let listener = unix_socket::bind(&dir, "launcher.sock").unwrap();
+        let poll = Poll::new().unwrap();
+        let (mut now, mut asked) = (at(0), 0);
+        while now < at(10_000) && asked < 1_000 {
+            link.tend(poll.registry(), now).unwrap();
+            if link.stream.is_some() {
+                asked += 1;
+                drop(listener.accept().unwrap());
+                let mut events = Vec::new();
+                assert_eq!(link.read(&mut events), Ok(false));
+                assert_eq!(events, [LauncherEvent::Gone]);
+            }
+            now = now.max(link.poll_timeout().unwrap());
+        }
+        assert!(asked <= 20, "{asked} times in {} s", now.since(at(0)).as_secs());
+    }
+
+    /// The one that holds the lock has lost its socket: every other one ends when it has begun.
+    #[test]
+    fn launchers_that_end_at_once_are_not_started_without_a_pause() {
+        let (mut link, _dir, _temp) = link();
+        let poll = Poll::new().unwrap();
+        let (mut now, mut started) = (at(0), 0);
+        while now < at(10_000) && started < 100 {
+            // The program is this test's, which knows no such argument and ends.
+            link.tend(poll.registry(), now).unwrap();
+            if link.started.is_some_and(|(_, since)| since == now) {
+                started += 1;
+                while link.started.is_some() {
+                    link.child_ended();
+                    std::thread::yield_now();
+                }
+            }
+            now = now.max(link.poll_timeout().unwrap());
+        }
+        assert!(started > 1, "it is tried again");
+        assert!(started <= 20, "{started} times in {} s", now.since(at(0)).as_secs());
     }
 }
