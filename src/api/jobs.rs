@@ -235,7 +235,10 @@ fn put_change(
     let other_start = old.is_none_or(|old| old.starts_at != spec.starts_at);
     // A due time at the very start is owed, so the mark is a second before it.
     let start = spec.starts_at.map_or(now, |at| at.second().plus(-1));
-    let moves = other_times || enabled || other_start;
+    // What it owed up to its end is settled; it owes nothing of the time from there to a later end.
+    let expired = |old: &Spec| old.expires_at.is_some_and(|at| at.second() < now);
+    let revived = old.is_some_and(|old| expired(old) && old.expires_at != spec.expires_at);
+    let moves = other_times || enabled || other_start || revived;
     let facts = Facts {
         disabled: spec.disabled,
         forbid: spec.concurrency == Concurrency::Forbid,

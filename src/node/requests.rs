@@ -304,6 +304,7 @@ fn stopping() -> Response {
 mod tests {
     use crate::http::Method;
     use crate::job::{Catchup, Spec};
+    use crate::node::Input;
     use crate::node::testing::{ask, at, every_second, node_after, records_of, sync, sync_one};
 
     /// A job was edited right after a start, when it owed more due times than are claimed at once.
@@ -331,6 +332,32 @@ mod tests {
             let job = node.state().job_named("a").unwrap();
             assert_eq!(job.fires.iter().len() as i64, owed, "{change} after {owed} s");
             assert_eq!(job.decided_until, at(owed).wall.second(), "{change} after {owed} s");
+        }
+    }
+
+    /// A job was given a later end, or none, after it had expired. What it would have owed in
+    /// between was caught up and counted as missed.
+    #[test]
+    fn a_job_that_is_given_a_later_end_owes_nothing_of_the_time_after_the_old_one() {
+        for (expired, change) in [
+            (10, r#"{"expires_at": null}"#),
+            (10, r#"{"expires_at": "2027-01-01T00:00:00Z"}"#),
+            (995, r#"{"expires_at": null}"#),
+        ] {
+            let spec = Spec { expires_at: Some(at(expired).wall), ..every_second() };
+            let mut node = node_after(records_of(&spec), 1_000);
+            sync(&mut node);
+            let before = node.state().job_named("a").unwrap().clone();
+            ask(&mut node, Method::Patch, "/v1/jobs/a", change);
+            let statuses: Vec<u16> = sync(&mut node).iter().map(|answer| answer.status).collect();
+            assert!(matches!(statuses[..], [200..=299]), "{change}: {statuses:?}");
+            let after = node.state().job_named("a").unwrap();
+            assert_eq!(after.missed_count, before.missed_count, "{change} after {expired} s");
+            assert_eq!(after.fires.iter().len(), before.fires.iter().len(), "{change}");
+            node.handle(Input::Tick, at(1_001));
+            sync(&mut node);
+            let fires = &node.state().job_named("a").unwrap().fires;
+            assert_eq!(fires.iter().last().unwrap().due, Some(at(1_001).wall.second()));
         }
     }
 }

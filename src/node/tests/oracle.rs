@@ -182,7 +182,10 @@ impl Oracle {
         }
         let moves = old.schedule != spec.schedule
             || old.starts_at != spec.starts_at
-            || (old.disabled && !spec.disabled);
+            || (old.disabled && !spec.disabled)
+            // It owed nothing from its old end to now, whatever its end is from here on.
+            || (old.expires_at != spec.expires_at
+                && old.expires_at.is_some_and(|at| at.second() < now));
         let Some(mark) = put.mark else {
             assert!(!moves, "{}: an edit of the times or an enable moves the mark", put.name);
             return;
