@@ -167,10 +167,13 @@ impl Node {
         !decision.more
     }
 
-    /// Whether `record` would move a mark by a clock that is not believed.
+    /// Whether `record` would move a mark, or let a job owe nothing more, by a clock that is not
+    /// believed: what is owed until then can't be decided.
     fn moves_mark_unsurely(&self, record: &Record) -> bool {
         match record {
-            Record::JobPut(put) => put.mark.is_some() && !self.clock.is_trusted(),
+            Record::JobPut(put) => {
+                (put.mark.is_some() || put.facts.disabled) && !self.clock.is_trusted()
+            }
             _ => false,
         }
     }
