@@ -73,8 +73,8 @@ impl fmt::Display for OpenError {
     }
 }
 
-const REMEDY: &str = "; let this node join anew with `bellwether reset --rejoin`, or restore the \
-                      data directory from a backup";
+const REMEDY: &str = "; restore the data directory from a backup, or move it away to begin anew \
+                      without its jobs and their history";
 
 impl std::error::Error for OpenError {}
 
