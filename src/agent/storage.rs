@@ -100,7 +100,8 @@ impl Storage for FileStorage {
     }
 
     fn append(&mut self, file: &str, bytes: &[u8]) -> Stored<()> {
-        let end = self.length(file)?;
+        // By its name and not by what is kept open: a file that was taken away must be noticed.
+        let end = self.length(file).map_err(|error| gone("write", file, error))?;
         let written = self.writable(file).and_then(|to| to.write_all_at(bytes, end));
         written.map_err(|error| failed("write", file, &error))
     }
@@ -144,6 +145,16 @@ impl Storage for FileStorage {
             Ok(false) => Err(StorageError::NotFound),
             Err(error) => Err(failed("remove", file, &error)),
         }
+    }
+}
+
+/// Names the file that is not there, where nobody asked whether it is.
+fn gone(op: &'static str, file: &str, error: StorageError) -> StorageError {
+    match error {
+        StorageError::NotFound => {
+            StorageError::Other { op, file: file.to_owned(), detail: "it was removed".to_owned() }
+        }
+        StorageError::NoSpace | StorageError::ReadOnly | StorageError::Other { .. } => error,
     }
 }
 

@@ -439,3 +439,17 @@ fn with_last_record(log: &[u8], at: usize, value: u8) -> Vec<u8> {
     log[start..start + 4].copy_from_slice(&crc);
     log
 }
+
+#[test]
+fn an_agent_whose_files_are_taken_away_ends_and_says_which() {
+    let mut agent = Agent::start();
+    fs::remove_file(agent.data_dir().join("runs")).expect("it is there");
+    let job = r#"{"name":"each","schedule":"* * * * * *","command":"true"}"#;
+    agent.unix().post("/v1/jobs", job).expect(201);
+    let status = agent.wait();
+    let log = agent.whole_log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    for part in ["level=error", "cannot write runs: it was removed"] {
+        assert!(log.contains(part), "{part:?} is not in {log}");
+    }
+}
