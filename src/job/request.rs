@@ -134,7 +134,8 @@ impl Draft {
             }
         }
         let Some(name) = body_name.or(path_name) else {
-            return Err(refuse("", "name", "is missing; every job needs one"));
+            let why = format!("is missing; every job needs one{}", misspelt("name", &self.object));
+            return Err(refuse("", "name", &why));
         };
         check_name(name).map_err(|why| refuse("", "name", &why))?;
         Ok(name)

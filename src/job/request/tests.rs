@@ -171,6 +171,7 @@ fn what_is_missing_or_malformed_gets_its_sentence() {
     for (body, sentence) in [
         ("{}", "name: is missing; every job needs one"),
         (r#"{"name":null}"#, "name: is missing; every job needs one"),
+        (r#"{"nmae":"x"}"#, "name: is missing; every job needs one; the body has \"nmae\" instead"),
         (r#"{"name":5}"#, "name: must be a text, not a number"),
         (r#"{"name":""}"#, "name: must not be empty"),
         (
