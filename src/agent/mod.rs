@@ -7,9 +7,9 @@
 mod boot;
 mod conns;
 mod disk;
+mod event_loop;
 mod link;
 mod log;
-mod looped;
 mod open;
 mod storage;
 mod watch;
@@ -68,7 +68,7 @@ pub fn run(settings: &Settings) -> ExitCode {
     for warning in &settings.warnings {
         log.say(Level::Warn, "setting", vec![("warning", warning.clone())]);
     }
-    match looped::Agent::start(settings, log) {
+    match event_loop::Agent::start(settings, log) {
         Ok(mut agent) => agent.run(),
         Err((mut log, why)) => {
             log.say(Level::Error, "cannot start", vec![("why", why)]);
