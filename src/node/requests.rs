@@ -218,18 +218,18 @@ impl Node {
 
     fn unpark_name(&mut self, name: &str) {
         while !self.requests.locked.contains(name) {
+            let stored = self.state.job_named(name).map(|job| job.id);
+            let waits_on = stored.is_some_and(|job| self.is_under_way(job));
             let Some(queue) = self.requests.parked.get_mut(name) else { return };
-            let Some(parked) = queue.pop_front() else {
+            if queue.is_empty() {
                 self.requests.parked.remove(name);
                 return;
-            };
-            self.requests.parked_count -= 1;
-            let stored = self.state.job_named(name).map(|job| job.id);
-            if stored.is_some_and(|job| self.is_under_way(job)) {
-                self.requests.parked_count += 1;
-                self.requests.parked.entry(name.to_owned()).or_default().push_front(parked);
+            }
+            if waits_on {
                 return;
             }
+            let Some(parked) = queue.pop_front() else { return };
+            self.requests.parked_count -= 1;
             self.request(parked.id, parked.peer, parked.request);
         }
     }
