@@ -17,6 +17,9 @@ use tempfile::TempDir;
 /// The environment variable that marks an agent, with its id, for [`super::leftovers`].
 pub(crate) const MARK: &str = "BELLWETHER_TEST";
 
+/// What the line of the log contains that says where the agent listens.
+const LISTENING: &str = r#"msg="listening""#;
+
 /// What an agent is started with. The environment is empty but for the mark, `PATH`, and what
 /// [`Builder::env`] adds.
 #[derive(Clone, Debug)]
@@ -222,10 +225,15 @@ impl Agent {
         self.current().wait(Duration::ZERO).is_none()
     }
 
+    /// Whether the agent, since its last start, has said where it listens.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.log.wait_for(self.mark, Duration::ZERO, |line| line.contains(LISTENING)).is_some()
+    }
+
     /// Waits for the line that says where the agent listens.
     #[track_caller]
     pub(crate) fn wait_until_listening(&mut self) {
-        let line = self.wait_for_log(r#"msg="listening""#);
+        let line = self.wait_for_log(LISTENING);
         let address = line.split_whitespace().find_map(|word| word.strip_prefix("http="));
         let address = address.unwrap_or_else(|| panic!("no http= in {line}"));
         self.http = Some(address.trim_matches('"').parse().expect("an address and a port"));
