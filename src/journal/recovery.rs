@@ -17,7 +17,7 @@ use super::segment::{
 use super::snapshot::{Origin, SNAPSHOT_BESIDE, SNAPSHOT_FILE, SnapshotMeta, SnapshotReader};
 use super::storage::{Storage, Stored, remove_if_there, replace};
 use super::{Item, Settings};
-use crate::ident::{Epoch, Index};
+use crate::ident::{Digest, Epoch, Index};
 use std::ops::ControlFlow;
 
 /// What opening found and did.
@@ -53,6 +53,7 @@ pub struct Torn {
 /// What opening gives to the journal.
 pub(crate) struct Recovered {
     pub(crate) snapshot: Option<(SnapshotMeta, u64)>,
+    pub(crate) digest: Digest,
     pub(crate) segments: Vec<Segment>,
     pub(crate) seam: Seam,
     pub(crate) epochs: Vec<(Epoch, Index)>,
@@ -77,6 +78,10 @@ pub(crate) fn open(
     let snapshot = has_snapshot.then(|| read_snapshot(storage, settings, visit)).transpose()?;
     let mut firsts: Vec<Index> = names.iter().filter_map(|n| parse_segment_name(n)).collect();
     firsts.sort_unstable();
+    let (snapshot, digest) = match snapshot {
+        Some((meta, length, digest)) => (Some((meta, length)), digest),
+        None => (None, Digest::default()),
+    };
     let meta = snapshot.map(|(meta, _)| meta);
     let start = first_needed(&firsts, meta.as_ref())?;
 
@@ -86,7 +91,7 @@ pub(crate) fn open(
         (true, _) | (false, None) => scan.settle(storage)?,
         (false, Some(meta)) => replace_log(storage, settings, &firsts, meta)?,
     };
-    found.snapshot = snapshot;
+    (found.snapshot, found.digest) = (snapshot, digest);
     found.report.snapshot = meta;
     if fits {
         for &obsolete in firsts.get(..start).unwrap_or_default() {
@@ -104,13 +109,14 @@ fn read_snapshot(
     storage: &dyn Storage,
     settings: &Settings,
     visit: &mut dyn FnMut(Item<'_>),
-) -> Result<(SnapshotMeta, u64), OpenError> {
+) -> Result<(SnapshotMeta, u64, Digest), OpenError> {
     let mut reader = SnapshotReader::open(storage, SNAPSHOT_FILE, settings.owner)?;
     visit(Item::Snapshot(reader.meta()));
     while let Some(chunk) = reader.next_chunk(storage)? {
         visit(Item::SnapshotChunk(chunk));
     }
-    Ok((reader.meta(), storage.length(SNAPSHOT_FILE)?))
+    let digest = reader.digest().unwrap_or_default();
+    Ok((reader.meta(), storage.length(SNAPSHOT_FILE)?, digest))
 }
 
 /// The place in `firsts` of the segment with the first record that is needed. Segments before it
@@ -263,6 +269,7 @@ impl<'a> Scan<'a> {
         }
         Ok(Recovered {
             snapshot: None,
+            digest: Digest::default(),
             segments: self.segments,
             seam: self.seam,
             epochs: self.epochs,
@@ -295,7 +302,8 @@ fn replace_log(
     segment.create(storage, settings.owner)?;
     let report = Report { log_replaced: true, ..Report::default() };
     let (segments, epochs) = (vec![segment], Vec::new());
-    Ok(Recovered { snapshot: None, segments, seam: meta.seam, epochs, bytes_since: 0, report })
+    let (digest, seam) = (Digest::default(), meta.seam);
+    Ok(Recovered { snapshot: None, digest, segments, seam, epochs, bytes_since: 0, report })
 }
 
 /// How the walk over one file ended.

@@ -4,7 +4,7 @@ use bellwether::ident::{Boot, ClusterId, Epoch, Index, NodeId, StoreId};
 use bellwether::journal::sim::SimStorage;
 use bellwether::journal::{
     Hard, HardFile, Item, Journal, Owner, Record, RunsLog, RunsRecord, SEGMENT_BYTES_DEFAULT,
-    Settings, Storage,
+    Settings, Storage, TAILS_MAX_BYTES,
 };
 
 const SEGMENT: &str = "journal/0000000000000001";
@@ -40,18 +40,21 @@ pub(crate) fn journal_open(bytes: &[u8]) {
     let _ = RunsLog::open(&mut storage, OWNER.store, &mut |_| {});
 }
 
+fn settings() -> Settings {
+    let tails_max_bytes = TAILS_MAX_BYTES;
+    Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT, tails_max_bytes }
+}
+
 /// The records, and whether a tear was cut off; `None` when the journal is refused.
 fn open_all(storage: &mut SimStorage) -> Option<(Vec<String>, bool)> {
-    let settings = Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT };
     let mut found = Vec::new();
     let mut visit = |item: Item<'_>| found.push(format!("{item:?}"));
-    let (_, report) = Journal::open(storage, settings, &mut visit).ok()?;
+    let (_, report) = Journal::open(storage, settings(), &mut visit).ok()?;
     Some((found, report.torn.is_some()))
 }
 
 fn good_files(storage: &mut SimStorage) {
-    let settings = Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT };
-    let mut journal = Journal::create(storage, settings).expect("an empty disk takes a journal");
+    let mut journal = Journal::create(storage, settings()).expect("an empty disk takes a journal");
     let mut runs = RunsLog::create(storage, OWNER.store).expect("an empty disk takes a log");
     for index in [1, 3] {
         let record = |index: u64| Record {
