@@ -1,6 +1,8 @@
 //! What records do, told as conversations; and random histories, which must come out the same
 //! whether they are applied, applied again, or carried over by a snapshot in their midst.
 
+mod purity;
+
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
