@@ -52,7 +52,8 @@ pub fn timing(spec: &Spec) -> Timing {
 /// The leader's schedule of all jobs.
 #[derive(Debug, Default)]
 pub struct Scheduler {
-    plans: BTreeMap<Rc<Timing>, Rc<Plan>>,
+    /// By where the timing stands in memory, which is faster to find than what it says.
+    plans: BTreeMap<*const Timing, Rc<Plan>>,
     jobs: BTreeMap<JobId, Scheduled>,
     alarms: TimerQueue<Second, (JobId, u64)>,
     next_token: u64,
@@ -76,6 +77,8 @@ pub struct Decision {
 struct Plan {
     schedule: Schedule,
     zone: Zone,
+    /// Kept, so that no other can take its place.
+    _timing: Rc<Timing>,
 }
 
 #[derive(Debug)]
@@ -92,7 +95,7 @@ impl Scheduler {
     /// Begins an office: every job is considered afresh, from its mark.
     pub fn take_office(&mut self, state: &State, zones: &dyn Zones, now: Now) {
         *self = Scheduler { live_since: now.wall.second(), ..Scheduler::default() };
-        for job in state.jobs_by_name() {
+        for job in state.jobs() {
             self.plan(job, zones);
         }
     }
@@ -110,7 +113,7 @@ impl Scheduler {
     /// and the clock was watched all the time.
     pub fn zones_changed(&mut self, state: &State, zones: &dyn Zones) {
         self.plans.clear();
-        for job in state.jobs_by_name() {
+        for job in state.jobs() {
             self.plan(job, zones);
         }
     }
@@ -246,7 +249,7 @@ impl Scheduler {
     }
 
     fn intern(&mut self, timing: &Rc<Timing>, zones: &dyn Zones) -> Option<Rc<Plan>> {
-        if let Some(plan) = self.plans.get(timing) {
+        if let Some(plan) = self.plans.get(&Rc::as_ptr(timing)) {
             return Some(Rc::clone(plan));
         }
         let expression = cron::parse(&timing.schedule).ok()?;
@@ -254,8 +257,9 @@ impl Scheduler {
         if self.plans.len() > 2 * self.jobs.len() + SPARE_PLANS_MAX {
             self.plans.retain(|_, plan| Rc::strong_count(plan) > 1);
         }
-        let plan = Rc::new(Plan { schedule: expression.schedule, zone });
-        self.plans.insert(Rc::clone(timing), Rc::clone(&plan));
+        let _timing = Rc::clone(timing);
+        let plan = Rc::new(Plan { schedule: expression.schedule, zone, _timing });
+        self.plans.insert(Rc::as_ptr(timing), Rc::clone(&plan));
         Some(plan)
     }
 

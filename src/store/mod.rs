@@ -223,6 +223,11 @@ impl State {
         self.job(*self.names.get(name)?)
     }
 
+    /// All jobs, in order of number: as they lie in memory, more or less.
+    pub fn jobs(&self) -> impl ExactSizeIterator<Item = &Job> {
+        self.jobs.values().map(|job| &**job)
+    }
+
     /// All jobs, in order of name.
     pub fn jobs_by_name(&self) -> impl ExactSizeIterator<Item = &Job> {
         self.names.values().map(|id| &*self.jobs[id])

@@ -2,13 +2,14 @@
 //! many changes it makes durable. Each stands beside the least that the machine could do, measured
 //! in the same run, because only the ratio says anything on another machine. Asserts no times.
 //!
-//! `cargo bench --bench agent [-- [--runs N] [single] [thousand] [idle] [posts]]`
+//! `cargo bench --bench agent [-- [--runs N] [single] [thousand] [idle] [posts] [large]]`
 #![allow(clippy::expect_used, clippy::panic, reason = "what fails here fails the bench")]
 #![allow(clippy::print_stdout, reason = "the numbers are for the person")]
 
 #[path = "../common/mod.rs"]
 mod common;
 mod idle;
+mod large;
 mod lateness;
 mod numbers;
 mod posts;
@@ -25,7 +26,7 @@ fn main() {
     }
     let runs = args.iter().position(|arg| arg == "--runs").and_then(|at| args.get(at + 1));
     let runs = runs.map_or(RUNS, |runs| runs.parse().expect("--runs takes a number"));
-    let names = ["single", "thousand", "idle", "posts"];
+    let names = ["single", "thousand", "idle", "posts", "large"];
     let any = args.iter().any(|arg| names.contains(&arg.as_str()));
     let wanted = |name: &str| !any || args.iter().any(|arg| arg == name);
 
@@ -42,5 +43,8 @@ fn main() {
     if wanted("posts") {
         posts::measure(1, runs);
         posts::measure(64, runs);
+    }
+    if wanted("large") {
+        large::measure(runs);
     }
 }
