@@ -53,6 +53,9 @@ pub(super) struct Disk {
     work: Arc<Queue>,
     done: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
+    /// Kept here, too: the last thing that the thread says before it ends is that the disk has
+    /// failed, and a waker that goes with it may take the event along before anybody has seen it.
+    _waker: Arc<Waker>,
 }
 
 impl Disk {
@@ -60,11 +63,12 @@ impl Disk {
     pub(super) fn start(files: Files, waker: Arc<Waker>) -> std::io::Result<Disk> {
         let work = Arc::new(Queue::default());
         let (done_out, done) = mpsc::channel();
+        let kept = Arc::clone(&waker);
         let mut thread = Thread { files, done: done_out, waker, snapshot: None };
         let builder = std::thread::Builder::new().name("disk".into()).stack_size(256 * 1024);
         let work_in = Arc::clone(&work);
         let thread = builder.spawn(move || thread.run(&work_in))?;
-        Ok(Disk { work, done, thread: Some(thread) })
+        Ok(Disk { work, done, thread: Some(thread), _waker: kept })
     }
 
     /// Queues work; nothing happens when the thread has ended after an error.
