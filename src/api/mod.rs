@@ -40,6 +40,9 @@ use crate::time::Now;
 /// have answered more, before it was started again, than it has applied now.
 pub const STARTING: &str = "starting";
 
+/// The code of a change that is refused, and of a node that is not ready, for want of room.
+pub const DISK_FULL: &str = "disk_full";
+
 /// All that a handler may look at.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -207,6 +210,13 @@ pub fn overtaken() -> Response {
 /// The answer while this node may change nothing.
 pub fn unavailable(code: &'static str, sentence: &str) -> Response {
     Response::error(503, code, sentence).header("Retry-After", "1")
+}
+
+/// The answer to a change that may be made or not: nobody can know now.
+pub fn outcome_unknown() -> Response {
+    let sentence = "the disk does not take the change, which may still be made when it does; look \
+                    whether it was, or repeat it with the same Idempotency-Key";
+    Response::error(504, "outcome_unknown", sentence)
 }
 
 fn answer(view: &View<'_>, request: &Request, peer: &Peer) -> Handled {

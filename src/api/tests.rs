@@ -71,7 +71,7 @@ impl World {
             store::Change::JobPut(job) => self.scheduler.job_put(&self.state, job, &self.zones),
             store::Change::JobDeleted(job) => self.scheduler.job_deleted(job),
             store::Change::Claimed(job, group) => {
-                self.dispatch.claimed(&self.state, job, group, self.now);
+                self.dispatch.claimed(&self.state, &self.scheduler, job, group, self.now);
             }
             store::Change::Ended(_, run) => self.dispatch.ended(run),
             _ => {}

@@ -32,6 +32,9 @@ pub enum Input {
     Launcher(LauncherEvent),
     /// A watched process has ended.
     ProcessGone(Process),
+    /// The disk has less room than before, or more. After [`Space::Full`] it takes nothing until
+    /// it says otherwise, and says so before it completes what waited.
+    Space(Space),
     /// Somebody has set the wall clock, or the machine slept.
     ClockSet,
     /// The time zones on disk are to be looked at again.
@@ -79,6 +82,18 @@ pub enum SnapshotWork {
     End(Vec<Vec<u8>>, Vec<Index>, Index),
     /// It is given up.
     Abort,
+}
+
+/// How much room the disk has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Space {
+    /// Enough.
+    #[default]
+    Enough,
+    /// Less than is kept for what must be recorded: fires, and ends of runs.
+    Low,
+    /// None: batches that were given out wait until there is some.
+    Full,
 }
 
 /// Something to be done in the world, in the order given. Whatever depends on a disk is held

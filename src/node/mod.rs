@@ -13,10 +13,12 @@ mod effect;
 mod office;
 mod ready;
 mod requests;
+mod space;
 
 pub use clock::{PATIENCE, RELEASE};
 pub use effect::{
-    Batch, Durable, Effect, Identity, Input, Level, Note, Produced, Raw, SnapshotNews, SnapshotWork,
+    Batch, Durable, Effect, Identity, Input, Level, Note, Produced, Raw, SnapshotNews,
+    SnapshotWork, Space,
 };
 
 use std::collections::{BTreeMap, VecDeque};
@@ -95,6 +97,7 @@ pub struct Node {
     next_stream: u64,
     batch: Batch,
     next_ticket: u64,
+    space: Space,
     /// What was given to the disk, oldest first.
     on_disk: VecDeque<OnDisk>,
     checkpoints: Checkpoints,
@@ -115,8 +118,8 @@ struct OnDisk {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Leaving {
     No,
-    /// It leaves the registry first, and answers this request then.
-    Registry(Option<RequestId>),
+    /// It leaves the registry first, and answers the request then; at the latest at that time.
+    Registry(Option<(RequestId, Mono)>),
     /// It stops as soon as nothing is on its way to the disk.
     Stopping,
     /// The exit is given out.
@@ -156,6 +159,7 @@ impl Node {
             next_stream: 0,
             batch: Batch::default(),
             next_ticket: 0,
+            space: Space::Enough,
             on_disk: VecDeque::new(),
             checkpoints: Checkpoints::new(checkpoint),
             leaving: Leaving::No,
@@ -180,6 +184,7 @@ impl Node {
             Input::Snapshot(index, news) => self.snapshot_news(index, news),
             Input::Outputs(id, outputs) => self.outputs(id, outputs),
             Input::Launcher(event) => self.worker.launcher(event, now),
+            Input::Space(space) => self.space_changed(space),
             Input::ProcessGone(process) => self.worker.process_gone(process, now),
             Input::ZonesChanged if self.established.is_some() => {
                 self.scheduler.zones_changed(&self.state, &*self.zones);
@@ -188,6 +193,7 @@ impl Node {
             Input::Stop => self.stop(),
         }
         self.worker.tick(now);
+        self.answer_late();
         self.fire();
         self.settle_turn();
     }
@@ -201,7 +207,8 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Mono> {
         // Only a leader may correct the clock, so nobody else need look.
         let clock = self.clock.poll_timeout().filter(|_| self.established.is_some());
-        [self.worker.poll_timeout(), clock].into_iter().flatten().min()
+        let waits = [self.worker.poll_timeout(), self.late_at(), clock];
+        waits.into_iter().flatten().min()
     }
 
     /// When [`Node::handle`] must be called at the latest, by the wall clock; and earlier, with

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::clock::Look;
-use super::effect::{Durable, Effect, Level, Raw};
+use super::effect::{Durable, Effect, Level, Raw, Space};
+use super::requests::OUTCOME_WAIT;
 use super::{Leaving, Node};
 use crate::ident::{Epoch, Index};
 use crate::store::{Change, Entry, Member, MemberState, Record};
@@ -66,6 +67,7 @@ impl Node {
         self.established.is_some()
             && self.is_registered()
             && self.clock.is_trusted()
+            && self.space != Space::Full
             && self.leaving == Leaving::No
     }
 
@@ -103,7 +105,7 @@ impl Node {
 
     /// Leaves the registry; the answer to `request` follows when that is committed.
     pub(super) fn leave(&mut self, request: Option<crate::ident::RequestId>) {
-        self.leaving = Leaving::Registry(request);
+        self.leaving = Leaving::Registry(request.map(|id| (id, self.now.mono + OUTCOME_WAIT)));
         let member = self.registration(MemberState::Left);
         self.append(Record::Node(member), BY_NODE);
     }
@@ -173,7 +175,7 @@ impl Node {
             Change::JobDeleted(job) => self.scheduler.job_deleted(job),
             Change::Claimed(job, group) => {
                 self.scheduler.applied(&self.state, job, index);
-                self.dispatch.claimed(&self.state, job, group, self.now);
+                self.dispatch.claimed(&self.state, &self.scheduler, job, group, self.now);
             }
             Change::Ended(_, run) => self.dispatch.ended(run),
             Change::Skipped(job) | Change::Void(Some(job)) => {
@@ -189,7 +191,7 @@ impl Node {
         let me = self.identity.node;
         let left = self.state.member(me).is_some_and(|member| member.state == MemberState::Left);
         if let (true, Leaving::Registry(request)) = (left, self.leaving.clone()) {
-            if let Some(request) = request {
+            if let Some((request, _)) = request {
                 let not_ready = self.not_ready();
                 let response = crate::api::left(&self.view(&not_ready));
                 self.effects.push_back(Effect::Reply(request, response));

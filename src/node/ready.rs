@@ -1,11 +1,12 @@
-//! Whether the node fires jobs, and if not, why.
+//! Whether the node does all that it should, and if not, why.
 
 use super::office::OVERDUE;
-use super::{Leaving, Node};
+use super::{Leaving, Node, Space};
 use crate::api;
 
 impl Node {
-    /// The reasons for which this node fires nothing now, as codes; none when it does.
+    /// The reasons for which this node fires nothing now, or soon may not, as codes; none when all
+    /// is well.
     pub(super) fn not_ready(&self) -> Vec<&'static str> {
         let overdue = self
             .scheduler
@@ -19,6 +20,7 @@ impl Node {
             (!self.clock.is_trusted(), "clock"),
             (self.scheduler.waiting_for_zone() > 0, "zone_missing"),
             (overdue, "overdue"),
+            (self.space != Space::Enough, api::DISK_FULL),
             (self.leaving != Leaving::No, "leaving"),
         ]
         .into_iter()

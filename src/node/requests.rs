@@ -5,18 +5,22 @@
 //! its turn and is then handled afresh.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::effect::{Effect, Level};
-use super::{Leaving, Node};
+use super::{Leaving, Node, Space};
 use crate::api::{self, Answer, Change as Asked, Peer, RunOnce, Then};
 use crate::http::{Body, Request, Response};
 use crate::ident::{Index, JobId, RequestId, StreamId};
 use crate::store::{self, ACTOR_MAX_BYTES, Entry, Record, RequestKey};
+use crate::time::Mono;
 
 /// Most requests that wait for their turn.
 pub(super) const PARKED_MAX: usize = 1_024;
 /// Most changes that wait for their record to be applied.
 pub(super) const PENDING_MAX: usize = 4_096;
+/// How long a request waits for its record to be applied; then nobody can tell it the outcome.
+pub(super) const OUTCOME_WAIT: Duration = Duration::from_secs(10);
 /// What is added to the answer when a job is stored, and the run that was asked for with it is not
 /// made.
 const NOT_RUN: &str = "runoncreate: the job is stored and was not run: another run of it is open, \
@@ -27,18 +31,32 @@ const NOT_RUN: &str = "runoncreate: the job is stored and was not run: another r
 pub(super) struct Requests {
     /// By the index of the record that they wait for.
     pending: BTreeMap<Index, Pending>,
+    /// Of those, the ones that were answered that their outcome is unknown.
+    given_up: BTreeMap<Index, Pending>,
     /// Names of jobs with a change under way.
     locked: BTreeSet<String>,
-    /// Keys of changes under way, with the name of the job that each changes.
-    keys: BTreeMap<String, String>,
+    /// Keys of changes under way.
+    keys: BTreeMap<String, Keyed>,
     /// Requests that wait for a job, oldest first, by its name.
     parked: BTreeMap<String, VecDeque<Parked>>,
     parked_count: usize,
 }
 
+/// A change under way that has a key.
+#[derive(Debug)]
+struct Keyed {
+    /// The name of the job that it changes.
+    name: String,
+    /// Whether who asked for it was answered that the outcome is unknown.
+    given_up: bool,
+}
+
 #[derive(Debug)]
 struct Pending {
-    request: RequestId,
+    /// `None` once it is answered.
+    request: Option<RequestId>,
+    /// When it is to be answered at the latest. In the order of the indexes.
+    late_at: Mono,
     name: String,
     actor: String,
     key: Option<RequestKey>,
@@ -56,10 +74,11 @@ impl Node {
     /// Handles a request, or parks it.
     pub(super) fn request(&mut self, id: RequestId, peer: Peer, request: Box<Request>) {
         let under_way = api::key_text(&request).and_then(|key| self.requests.keys.get(key));
-        if let Some(name) = under_way.cloned() {
+        match under_way {
+            Some(first) if first.given_up => return self.reply(id, api::outcome_unknown()),
             // The answer to this is the one that the first request of its key is about to get.
-            self.park(name, Parked { id, peer, request });
-            return;
+            Some(first) => return self.park(first.name.clone(), Parked { id, peer, request }),
+            None => {}
         }
         let not_ready = self.not_ready();
         match api::handle(&self.view(&not_ready), &request, &peer) {
@@ -71,16 +90,22 @@ impl Node {
                 head.body = Body::Stream(stream_id);
                 self.reply(id, head);
             }
-            Answer::Leave if self.leaving == Leaving::No => self.leave(Some(id)),
-            Answer::Leave => self.reply(id, stopping()),
-            Answer::Change(_) if self.leaving != Leaving::No => self.reply(id, stopping()),
+            Answer::Leave | Answer::Change(_) if self.leaving != Leaving::No => {
+                self.reply(id, stopping());
+            }
+            Answer::Leave | Answer::Change(_) if self.space != Space::Enough => {
+                self.reply(id, disk_full());
+            }
+            Answer::Leave => self.leave(Some(id)),
             Answer::Change(change) => self.change(id, peer, request, *change),
         }
     }
 
     /// Answers who waits for the record at `index`, and lets those go on who wait for its job.
     pub(super) fn answer_applied(&mut self, index: Index, change: &store::Change) {
-        if let Some(pending) = self.requests.pending.remove(&index) {
+        let requests = &mut self.requests;
+        let waited = requests.pending.remove(&index).or_else(|| requests.given_up.remove(&index));
+        if let Some(pending) = waited {
             let void = matches!(change, store::Change::Void(_));
             let run_once =
                 matches!(pending.then, Then::Stored { run_once: RunOnce::Wanted, .. }) && !void;
@@ -118,7 +143,7 @@ impl Node {
             self.park(change.name, Parked { id, peer, request });
             return;
         }
-        if self.requests.pending.len() >= PENDING_MAX {
+        if self.requests.pending.len() + self.requests.given_up.len() >= PENDING_MAX {
             self.reply(id, overloaded());
             return;
         }
@@ -134,7 +159,8 @@ impl Node {
         let fits = |&(at, c): &(usize, char)| at + c.len_utf8() <= ACTOR_MAX_BYTES;
         let actor: String = change.actor.char_indices().take_while(fits).map(|(_, c)| c).collect();
         if let Some(key) = &change.key {
-            self.requests.keys.insert(key.text.clone(), change.name.clone());
+            let keyed = Keyed { name: change.name.clone(), given_up: false };
+            self.requests.keys.insert(key.text.clone(), keyed);
         }
         // The key stands in the last record of a change: one that was cut short by a crash is
         // then made again as a whole.
@@ -147,7 +173,8 @@ impl Node {
         }
         self.requests.locked.insert(change.name.clone());
         let Asked { name, key, then, .. } = change;
-        let pending = Pending { request: id, name, actor, key, then };
+        let late_at = self.now.mono + OUTCOME_WAIT;
+        let pending = Pending { request: Some(id), late_at, name, actor, key, then };
         self.requests.pending.insert(index, pending);
     }
 
@@ -252,7 +279,12 @@ impl Node {
             Ok(record) => {
                 let record = api::keyed(record, pending.key.clone());
                 let index = self.append(record, &pending.actor);
-                self.requests.pending.insert(index, pending);
+                pending.late_at = self.now.mono + OUTCOME_WAIT;
+                let requests = &mut self.requests;
+                match pending.request {
+                    Some(_) => requests.pending.insert(index, pending),
+                    None => requests.given_up.insert(index, pending),
+                };
             }
             Err(_) => self.conclude(pending, index, false),
         }
@@ -279,7 +311,67 @@ impl Node {
                 api::applied(&self.view(&not_ready), &pending.name, then, index)
             }
         };
-        self.reply(pending.request, response);
+        if let Some(request) = pending.request {
+            self.reply(request, response);
+        }
+    }
+
+    /// When [`Node::answer_late`] must be called at the latest.
+    pub(super) fn late_at(&self) -> Option<Mono> {
+        let change = self.requests.pending.values().next().map(|pending| pending.late_at);
+        let leave = match self.leaving {
+            Leaving::Registry(Some((_, late_at))) => Some(late_at),
+            Leaving::Registry(None) | Leaving::No | Leaving::Stopping | Leaving::Gone => None,
+        };
+        [change, leave].into_iter().flatten().min()
+    }
+
+    /// Answers those whose change has waited too long for the disk. It is made when the disk takes
+    /// it, so its job and its key stay taken until then.
+    pub(super) fn answer_late(&mut self) {
+        while self.late_at().is_some_and(|at| at <= self.now.mono) {
+            if let Leaving::Registry(request) = &mut self.leaving {
+                if let Some((request, _)) = request.take_if(|(_, at)| *at <= self.now.mono) {
+                    self.reply(request, api::outcome_unknown());
+                    continue;
+                }
+            }
+            let Some((index, mut pending)) = self.requests.pending.pop_first() else { return };
+            if let Some(request) = pending.request.take() {
+                self.reply(request, api::outcome_unknown());
+            }
+            if let Some(key) = &pending.key {
+                if let Some(keyed) = self.requests.keys.get_mut(&key.text) {
+                    keyed.given_up = true;
+                }
+                let same = |parked: &Parked| api::key_text(&parked.request) == Some(&key.text);
+                self.answer_parked(&same, api::outcome_unknown);
+            }
+            self.requests.given_up.insert(index, pending);
+        }
+    }
+
+    /// Refuses all that wait for a turn which will not come while the disk is full. Who repeats a
+    /// change under way waits for what becomes of that.
+    pub(super) fn refuse_parked(&mut self) {
+        let repeats = |keys: &BTreeMap<String, Keyed>, parked: &Parked| {
+            api::key_text(&parked.request).is_some_and(|key| keys.contains_key(key))
+        };
+        let keys = std::mem::take(&mut self.requests.keys);
+        self.answer_parked(&|parked| !repeats(&keys, parked), disk_full);
+        self.requests.keys = keys;
+    }
+
+    /// Answers those of the requests that wait for their turn for which `is_meant` holds.
+    fn answer_parked(&mut self, is_meant: &dyn Fn(&Parked) -> bool, answer: fn() -> Response) {
+        let mut ids = Vec::new();
+        for queue in self.requests.parked.values_mut() {
+            ids.extend(queue.iter().filter(|parked| is_meant(parked)).map(|parked| parked.id));
+            queue.retain(|parked| !is_meant(parked));
+        }
+        self.requests.parked.retain(|_, queue| !queue.is_empty());
+        self.requests.parked_count -= ids.len();
+        ids.into_iter().for_each(|id| self.reply(id, answer()));
     }
 
     fn reply(&mut self, id: RequestId, response: Response) {
@@ -298,6 +390,12 @@ fn clock_unsure() -> Response {
     let sentence = "the clock of this node looks wrong, and gets two minutes to be set before it \
                     is believed; try again then";
     api::unavailable("starting", sentence)
+}
+
+fn disk_full() -> Response {
+    let sentence = "the disk of this node is full, so nothing was changed; jobs go on for as long \
+                    as they can be recorded, and changes as soon as there is room";
+    api::unavailable(api::DISK_FULL, sentence)
 }
 
 fn stopping() -> Response {

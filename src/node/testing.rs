@@ -123,11 +123,22 @@ pub(super) fn sync(node: &mut Node) -> Vec<Response> {
 
 /// Gives the node a request.
 pub(super) fn ask(node: &mut Node, method: Method, path: &str, body: &str) {
+    give(node, method, path, body, Headers::default());
+}
+
+/// Gives the node a request with a key.
+pub(super) fn keyed(node: &mut Node, method: Method, path: &str, body: &str, key: &str) {
+    let mut headers = Headers::default();
+    headers.push("Idempotency-Key", key);
+    give(node, method, path, body, headers);
+}
+
+fn give(node: &mut Node, method: Method, path: &str, body: &str, headers: Headers) {
     let request = Request {
         method,
         path: path.into(),
         query: Vec::new(),
-        headers: Headers::default(),
+        headers,
         body: body.into(),
         host: None,
         version_10: false,
@@ -135,6 +146,24 @@ pub(super) fn ask(node: &mut Node, method: Method, path: &str, body: &str) {
     let peer = Peer { role: Some(Role::Admin), who: "test".into(), on_unix_socket: true };
     let (now, request) = (node.now, Box::new(request));
     node.handle(Input::Request { id: RequestId(1), peer, request }, now);
+}
+
+/// What was answered and not looked at yet: statuses, with the codes of errors. What else the node
+/// wanted stays to be done.
+pub(super) fn answered(node: &mut Node) -> Vec<String> {
+    let mut answers = Vec::new();
+    for effect in std::mem::take(&mut node.effects) {
+        match effect {
+            Effect::Reply(_, response) => {
+                let Body::Bytes(body) = response.body else { continue };
+                let json: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+                let code = json["code"].as_str().map_or_else(String::new, |c| format!(" {c}"));
+                answers.push(format!("{}{code}", response.status));
+            }
+            other => node.effects.push_back(other),
+        }
+    }
+    answers
 }
 
 /// The status of what is answered at once, and the code or else the body. Nothing becomes durable

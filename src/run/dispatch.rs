@@ -53,6 +53,10 @@ struct Tracked {
 pub struct Dispatch {
     epoch: Epoch,
     runs: BTreeMap<RunId, Tracked>,
+    /// Whether the disk takes nothing, so that no run is its own fault too late.
+    stands_still: bool,
+    /// The newest claim that may have waited for the disk while it took nothing.
+    held_up: Index,
     out: VecDeque<Instruction>,
 }
 
@@ -69,14 +73,48 @@ impl Dispatch {
         }
     }
 
+    /// The disk takes nothing: until it does, no run is given up because it starts too late.
+    pub fn stand_still(&mut self) {
+        self.stands_still = true;
+    }
+
+    /// The disk takes what waits for it, up to the record at `appended`. What has not started by
+    /// now was held up by no fault of its own: like after a restart, it is asked for, and has as
+    /// long as its job wants a due time caught up.
+    pub fn go_on(&mut self, state: &State, scheduler: &Scheduler, appended: Index, now: Now) {
+        self.stands_still = false;
+        self.held_up = appended;
+        for (&run, tracked) in &mut self.runs {
+            let Some(job) = state.open_run(run) else { continue };
+            match tracked.heard {
+                Heard::Nothing | Heard::Ordered | Heard::Starting => {}
+                Heard::Running(_) | Heard::Concluding => continue,
+            }
+            let left = launch::late_time_left(state, scheduler, job, run, now.wall);
+            tracked.deadline = tracked.deadline.max(now.mono + left);
+            self.out.push_back(Instruction::Question(run));
+        }
+    }
+
     /// Orders the open runs of a fire that was claimed in this office.
-    pub fn claimed(&mut self, state: &State, job: JobId, group: Index, now: Now) {
+    pub fn claimed(
+        &mut self,
+        state: &State,
+        scheduler: &Scheduler,
+        job: JobId,
+        group: Index,
+        now: Now,
+    ) {
         let Some(fire) = state.fire(job, group) else { return };
         // Read once for all targets: at a second with many fires, this is most of their cost.
         let spec = launch::claimed_spec(fire);
         let left = spec.as_ref().map(|spec| launch::time_left(fire, spec, now.wall));
         let deadline = now.mono + left.unwrap_or_default();
         for run in fire.open_runs() {
+            let deadline = match group <= self.held_up {
+                true => now.mono + launch::late_time_left(state, scheduler, job, run, now.wall),
+                false => deadline,
+            };
             self.runs.insert(run, Tracked { heard: Heard::Ordered, deadline });
             self.order(state, job, run, spec.as_ref(), now);
         }
@@ -109,6 +147,8 @@ impl Dispatch {
                 let spec = state.fire(job, run.group).and_then(launch::claimed_spec);
                 self.order(state, job, run, spec.as_ref(), now);
             }
+            // It is asked for again when that is over.
+            Report::NeverStarted if self.stands_still => tracked.heard = Heard::Nothing,
             Report::NeverStarted => {
                 let ending = Ending::decided(End::Missed, Reason::DeadlinePassed, now.wall);
                 self.conclude(run, ending, Vec::new());

@@ -1,14 +1,18 @@
-//! A disk that is slow, loses what it has not written, and stops between any two writes.
+//! A disk that is slow or full, loses what it has not written, and stops between any two writes.
 //!
 //! Batches become durable in the order given, some of them as one group: first their promises,
 //! then all records of the journal at once, then those of the runs log, as the disk thread writes
-//! them. What is durable is told later. A crash keeps what was written and any whole step beyond.
+//! them. What is durable is told later. A full disk keeps a group that it has written to between
+//! two steps, takes nothing else, and goes on there when it has room. A crash keeps what was
+//! written and any whole step beyond.
 
 use std::collections::VecDeque;
 
 use crate::cluster::Promise;
 use crate::ident::{Boot, Digest, Index, NodeId, StoreId, StreamId};
-use crate::node::{Batch, Durable, Found, Identity, Input, Raw, SnapshotNews, SnapshotWork};
+use crate::node::{
+    Batch, Durable, Found, Identity, Input, Raw, SnapshotNews, SnapshotWork, Space,
+};
 use crate::rng::{Rng, stable_hash};
 use crate::run::runs_log::{self, RunsRecord};
 use crate::store::{Entry, SCHEMA, SnapshotLoader, State, output_in};
@@ -35,6 +39,12 @@ pub(super) struct Disk {
     /// A snapshot that is being written.
     writing: Option<Snapshot>,
     told_later: VecDeque<Input>,
+    /// How much room there is.
+    space: Space,
+    /// What the node was told of it, or will have been when it has heard all.
+    told_space: Space,
+    /// A group for which there was no room, and how many of its steps are done.
+    stuck: Option<(Vec<Batch>, usize)>,
 }
 
 #[derive(Clone)]
@@ -71,6 +81,26 @@ impl Disk {
             queue: VecDeque::new(),
             writing: None,
             told_later: VecDeque::new(),
+            space: Space::Enough,
+            told_space: Space::Enough,
+            stuck: None,
+        }
+    }
+
+    /// Somebody writes to the disk, or removes what was written.
+    pub(super) fn set_space(&mut self, space: Space) {
+        self.space = space;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.space == Space::Full
+    }
+
+    /// A look at the room after a write, or instead of one.
+    fn tell_space(&mut self) {
+        if self.told_space != self.space {
+            self.told_space = self.space;
+            self.told_later.push_back(Input::Space(self.space));
         }
     }
 
@@ -79,11 +109,35 @@ impl Disk {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.writing.is_none() && self.told_later.is_empty()
+        self.queue.is_empty()
+            && self.stuck.is_none()
+            && self.writing.is_none()
+            && self.told_later.is_empty()
     }
 
     /// Writes a group, or does one piece of other work.
     pub(super) fn work(&mut self, rng: &mut Rng) {
+        let (group, done) = match self.stuck.take() {
+            Some(stuck) => stuck,
+            None if self.is_full() => (self.next_group(rng), 0),
+            None => return self.work_with_room(rng),
+        };
+        if !self.is_full() {
+            // What was held up must be known to have been when it is done.
+            self.tell_space();
+            self.complete(&group, done);
+        } else if !group.is_empty() {
+            let goes_to = done.max(rng.below(Step::ALL.len() as u64) as usize);
+            for &step in &Step::ALL[done..goes_to] {
+                group.iter().for_each(|batch| self.write(batch, step));
+            }
+            self.stuck = Some((group, goes_to));
+            self.tell_space();
+        }
+    }
+
+    fn work_with_room(&mut self, rng: &mut Rng) {
+        self.tell_space();
         let whole = self.writing.take_if(|writing| writing.whole && rng.chance(1, 4));
         if let Some(snapshot) = whole {
             let (index, digest) = (snapshot.index, snapshot.digest());
@@ -92,13 +146,7 @@ impl Disk {
             return;
         }
         let group = self.next_group(rng);
-        for step in Step::ALL {
-            group.iter().for_each(|batch| self.write(batch, step));
-        }
-        for batch in &group {
-            let durable = self.durable(batch);
-            self.told_later.push_back(Input::Durable(durable));
-        }
+        self.complete(&group, 0);
         if group.is_empty() {
             match self.queue.pop_front() {
                 Some(Work::Snapshot(index, work)) => self.snapshot_work(index, work, rng),
@@ -114,6 +162,16 @@ impl Disk {
         }
     }
 
+    fn complete(&mut self, group: &[Batch], done: usize) {
+        for &step in &Step::ALL[done..] {
+            group.iter().for_each(|batch| self.write(batch, step));
+        }
+        for batch in group {
+            let durable = self.durable(batch);
+            self.told_later.push_back(Input::Durable(durable));
+        }
+    }
+
     /// The next thing that the node is told.
     pub(super) fn tell(&mut self) -> Option<Input> {
         self.told_later.pop_front()
@@ -121,7 +179,10 @@ impl Disk {
 
     /// The process or the machine dies: of what waits, some may reach the disk all the same.
     pub(super) fn crash(&mut self, rng: &mut Rng) {
-        while !self.queue.is_empty() && rng.chance(1, 2) {
+        self.told_space = Space::Enough;
+        // Nothing overtakes a group that is stuck.
+        let is_stuck = self.stuck.take().is_some() || self.is_full();
+        while !is_stuck && !self.queue.is_empty() && rng.chance(1, 2) {
             let group = self.next_group(rng);
             let steps = if rng.chance(1, 2) { 3 } else { rng.below(3) as usize };
             for &step in &Step::ALL[..steps] {

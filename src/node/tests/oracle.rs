@@ -41,6 +41,9 @@ pub(super) struct Counts {
     pub(super) corrections: u64,
     pub(super) crashes: u64,
     pub(super) answers: u64,
+    /// Times that the node heard of a full disk, and answers that said of no outcome.
+    pub(super) full: u64,
+    pub(super) unknown: u64,
 }
 
 impl Counts {
@@ -53,6 +56,8 @@ impl Counts {
         self.corrections += other.corrections;
         self.crashes += other.crashes;
         self.answers += other.answers;
+        self.full += other.full;
+        self.unknown += other.unknown;
     }
 }
 

@@ -14,7 +14,7 @@ use crate::api::{HostRule, Peer, Role};
 use crate::cron::{Zone, Zones, civil};
 use crate::http::{Body, Headers, Method, Request, Response};
 use crate::ident::{ClusterId, Epoch, Index, NodeId, RequestId, StreamId};
-use crate::node::{Effect, Input, Node, PATIENCE, Produced, Raw, Settings};
+use crate::node::{Batch, Effect, Input, Node, PATIENCE, Produced, Raw, Settings, Space};
 use crate::rng::{Rng, stable_hash};
 use crate::run::order::{LauncherCommand, SpawnOrder};
 use crate::run::runs_log::RunsRecord;
@@ -41,6 +41,8 @@ pub(super) struct World {
     asked: BTreeMap<u64, Asked>,
     /// Long answers that are being read, and what has come of each.
     streams: BTreeMap<StreamId, Vec<u8>>,
+    /// Whether the node knows that its disk is full.
+    told_full: bool,
     /// Requests that were refused, which must not have had an effect, ever.
     refused: Vec<String>,
     next_request: u64,
@@ -69,6 +71,7 @@ struct Faults {
     clock_small: bool,
     clock_great: bool,
     slow_disk: bool,
+    full_disk: bool,
     leave: bool,
 }
 
@@ -84,6 +87,7 @@ impl Faults {
             clock_great: on() && on(),
             slow_disk: on(),
             leave: on() && on(),
+            full_disk: on(),
         }
     }
 }
@@ -120,6 +124,7 @@ impl World {
             oracle: Oracle::new(),
             asked: BTreeMap::new(),
             streams: BTreeMap::new(),
+            told_full: false,
             refused: Vec::new(),
             next_request: 0,
             faults,
@@ -142,6 +147,7 @@ impl World {
     /// and waits until nothing is open.
     pub(super) fn heal(&mut self) {
         self.faults = Faults::default();
+        self.disk.set_space(Space::Enough);
         self.launcher.quick = true;
         self.pass(PATIENCE + Duration::from_secs(20));
         let now = self.now();
@@ -184,9 +190,7 @@ impl World {
         let until = self.mono + span.as_nanos() as u64;
         while self.mono < until {
             self.step += 1;
-            self.start_node();
-            self.launcher.start(&mut self.rng);
-            self.launcher.connect();
+            self.start_processes();
             for _ in 0..8 {
                 self.serve_launcher();
                 self.disk.work(&mut self.rng);
@@ -200,6 +204,10 @@ impl World {
     }
 
     fn act(&mut self) {
+        if self.faults.full_disk && self.rng.chance(1, 25) {
+            let spaces = [Space::Enough, Space::Low, Space::Full];
+            self.disk.set_space(spaces[self.rng.below(3) as usize]);
+        }
         match self.rng.below(100) {
             0..=24 => self.advance(u64::MAX),
             25..=44 => {
@@ -211,11 +219,7 @@ impl World {
             45..=59 => self.tell_disk(),
             60..=79 => self.serve_launcher(),
             80..=89 => self.random_request(),
-            90..=94 => {
-                self.launcher.start(&mut self.rng);
-                self.launcher.connect();
-                self.start_node();
-            }
+            90..=94 => self.start_processes(),
             _ => self.fault(),
         }
         if self.rng.chance(9, 10) {
@@ -302,11 +306,21 @@ impl World {
 
     // ---- the node ----
 
-    fn start_node(&mut self) {
+    fn start_processes(&mut self) {
+        self.launcher.start(&mut self.rng);
+        self.start_node();
         if self.node.is_some() {
+            self.launcher.connect();
+        }
+    }
+
+    fn start_node(&mut self) {
+        // On a full disk some starts find room, by what they give up, and some do not.
+        let refused = self.disk.is_full() && self.rng.chance(1, 2);
+        if self.node.is_some() || refused {
             return;
         }
-        self.exiting = false;
+        (self.exiting, self.told_full) = (false, false);
         let settings = Settings {
             name: "n1".into(),
             tags: vec![("role".into(), "web".into())],
@@ -354,6 +368,10 @@ impl World {
             println!("{}: {:?} {input:?}", self.step, now.wall);
         }
         if let Some(node) = &mut self.node {
+            if let Input::Space(space) = input {
+                self.told_full = space == Space::Full;
+                self.oracle.counts.full += u64::from(self.told_full);
+            }
             node.handle(input, now);
             self.effects();
         }
@@ -364,7 +382,10 @@ impl World {
             self.trace(&effect);
             match effect {
                 Effect::Reply(id, response) => self.answered(id, response),
-                Effect::Commit(batch) => self.disk.push(Work::Commit(batch)),
+                Effect::Commit(batch) => {
+                    self.check_decides_nothing_when_full(&batch);
+                    self.disk.push(Work::Commit(batch));
+                }
                 Effect::Snapshot(index, work) => self.disk.push(Work::Snapshot(index, work)),
                 Effect::ReadOutputs(id, list) => self.disk.push(Work::ReadOutputs(id, list)),
                 Effect::StreamReady(id) => self.read_stream(id),
@@ -531,6 +552,11 @@ impl World {
         if !asked.changes {
             return;
         }
+        if response.status == 504 {
+            // Nobody can know; the disk still has it, or has made it durable right now.
+            self.oracle.counts.unknown += 1;
+            return;
+        }
         let who = format!("r{id}");
         let effective = self.oracle.effects.contains_key(&who);
         if (200..300).contains(&response.status) {
@@ -590,6 +616,18 @@ impl World {
         }
         if self.refused.len() > 64 {
             self.refused.drain(..32);
+        }
+    }
+
+    /// While nothing can become durable, nothing is claimed or skipped, and no job is changed.
+    fn check_decides_nothing_when_full(&self, batch: &Batch) {
+        for raw in batch.records.iter().filter(|_| self.told_full) {
+            let record = disk::decode(raw).record;
+            let decides = matches!(
+                record,
+                Record::Claim(_) | Record::Skip(_) | Record::JobPut(_) | Record::JobDelete { .. }
+            );
+            assert!(!decides, "{record:?} is decided while the disk is full");
         }
     }
 

@@ -119,7 +119,7 @@ fn what_a_report_leads_to() {
         (vec![ended()], Report::Running(running), 20, "", Heard::Concluding),
     ] {
         let Leader { state, mut dispatch, job, run } = leader(&spec());
-        dispatch.claimed(&state, job, run.group, at(10));
+        dispatch.claimed(&state, &Scheduler::default(), job, run.group, at(10));
         assert_eq!(polled(&mut dispatch), "order");
         let what = format!("{before:?}, then {report:?} at {second}");
         for earlier in before {
@@ -135,7 +135,7 @@ fn what_a_report_leads_to() {
 #[test]
 fn an_end_that_is_committed_is_settled_and_nothing_else_is_said_of_it() {
     let Leader { mut state, mut dispatch, job, run } = leader(&spec());
-    dispatch.claimed(&state, job, run.group, at(10));
+    dispatch.claimed(&state, &Scheduler::default(), job, run.group, at(10));
     polled(&mut dispatch);
     let ending = Ending::decided(End::Lost, Reason::LauncherGone, at(20).wall);
     apply(&mut state, Record::Finished(Finished { run, ending, tail: Vec::new() }), at(20));
@@ -175,6 +175,57 @@ fn a_new_leader_asks_and_orders_within_what_is_left() {
         if second < 0 {
             dispatch.report(&state, run, Report::NeverStarted, at(second + 60));
             assert_eq!(polled(&mut dispatch), "finish missed", "at {second}");
+        }
+    }
+}
+
+/// The disk takes nothing from second 15 on, for so long.
+#[test]
+fn a_run_that_the_disk_holds_up_is_not_too_late_by_that() {
+    let window = |seconds| Spec { catchup_window: Some(Duration::from_secs(seconds)), ..spec() };
+    for (spec, until, says) in [
+        (window(20), 20, "order"),
+        (window(20), 71, "finish missed"),
+        (window(600), 600, "order"),
+        (window(600), 611, "finish missed"),
+    ] {
+        let scheduler = Scheduler::default();
+        // Claimed before that, or applied only when it was over.
+        for claimed_before in [true, false] {
+            let Leader { state, mut dispatch, job, run } = leader(&spec);
+            let what = format!("until {until}, claimed before: {claimed_before}");
+            if claimed_before {
+                dispatch.claimed(&state, &scheduler, job, run.group, at(10));
+                polled(&mut dispatch);
+            }
+            dispatch.stand_still();
+            if claimed_before {
+                dispatch.report(&state, run, Report::NeverStarted, at(until.max(80)));
+                assert_eq!(polled(&mut dispatch), "", "{what}: it is not given up");
+            }
+            dispatch.go_on(&state, &scheduler, run.group, at(until));
+            match claimed_before {
+                true => assert_eq!(polled(&mut dispatch), "ask", "{what}"),
+                false => {
+                    dispatch.claimed(&state, &scheduler, job, run.group, at(until));
+                    assert_eq!(polled(&mut dispatch), "order", "{what}");
+                }
+            }
+            dispatch.report(&state, run, Report::NeverStarted, at(until));
+            assert_eq!(polled(&mut dispatch), says, "{what}");
+        }
+        // One that runs, or has ended, is not asked for.
+        for report in [
+            Report::Running(Wall(5)),
+            Report::Ended(Ending::decided(End::Lost, Reason::LauncherGone, at(20).wall), vec![]),
+        ] {
+            let Leader { state, mut dispatch, job, run } = leader(&spec);
+            dispatch.claimed(&state, &scheduler, job, run.group, at(10));
+            dispatch.report(&state, run, report, at(12));
+            polled(&mut dispatch);
+            dispatch.stand_still();
+            dispatch.go_on(&state, &scheduler, run.group, at(until));
+            assert_eq!(polled(&mut dispatch), "");
         }
     }
 }
