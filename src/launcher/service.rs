@@ -77,8 +77,10 @@ impl Service {
         let _ = process::ask_for_short_turns();
         limits::raise_descriptors()?;
         let mut pid = dir.file(PID, Access::Create)?;
-        pid.set_len(0)?;
-        writeln!(pid, "{}", std::process::id())?;
+        // For people and scripts only: a full disk is no reason to run no job.
+        if let Err(error) = pid.set_len(0).and_then(|()| writeln!(pid, "{}", std::process::id())) {
+            say("warn", format_args!("cannot write {PID}: {error}"));
+        }
         // Whoever made it held the lock, and is gone.
         dir.unlink(SOCKET)?;
         let mut listener = UnixListener::from_std(unix_socket::bind(&dir, SOCKET)?);
