@@ -44,7 +44,8 @@ component() {
 cargo=${CARGO:-cargo}
 need "gcc libc6-dev" "a linker" command -v cc
 need tzdata "the time zones" test -e /usr/share/zoneinfo/Europe/Berlin
-need util-linux "setsid" command -v setsid
+need util-linux "setsid, unshare, nsenter and mount" sh -c "command -v setsid && command -v unshare && command -v nsenter"
+need mount "mount" command -v mount
 need coreutils "mkfifo" command -v mkfifo
 component rustfmt "$cargo" fmt --version
 component clippy "$cargo" clippy --version

@@ -9,12 +9,14 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::space;
 use super::storage::FileStorage;
 use crate::cluster::Promise;
 use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, StoreId};
 use crate::journal::storage::Storage;
 use crate::journal::{
-    Hard, HardFile, Item, Journal, OpenError, Owner, Record, RunsLog, Settings, TAILS_MAX_BYTES,
+    Hard, HardFile, Item, Journal, OpenError, Owner, Record, RunsLog, Settings, StorageError,
+    TAILS_MAX_BYTES,
     WriteError,
 };
 use crate::node::{Found, Identity};
@@ -41,6 +43,8 @@ pub(super) enum BootError {
     Open(OpenError),
     /// A first write failed.
     Write(WriteError),
+    /// There is no room to start, ballast or not.
+    Full,
     /// A record that passed its checksums is none of ours.
     Record(Index, String),
     /// The identity is gone, and something is left that needs it.
@@ -54,6 +58,10 @@ impl fmt::Display for BootError {
             BootError::InUse => f.write_str("another agent is using it"),
             BootError::Open(error) => error.fmt(f),
             BootError::Write(error) => error.fmt(f),
+            BootError::Full => f.write_str(
+                "no space is left on its disk, and there is no ballast to give up; free some, \
+                 16 MiB will do, and start again",
+            ),
             BootError::Record(index, why) => {
                 write!(f, "the record at index {index} {why}; was it written by a later version?")
             }
@@ -61,6 +69,21 @@ impl fmt::Display for BootError {
                 "the file \"hard\" is missing beside a journal; restore it from a backup of the \
                  whole directory, or start with an empty one",
             ),
+        }
+    }
+}
+
+impl BootError {
+    /// Whether there was no room: with some more the same may be tried again.
+    fn is_full(&self) -> bool {
+        match self {
+            BootError::Directory(_, error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            BootError::Open(error) => *error == OpenError::Storage(StorageError::NoSpace),
+            BootError::Write(error) => *error == WriteError::NoSpace,
+            BootError::Full => true,
+            BootError::InUse | BootError::Record(..) | BootError::NoIdentity => false,
         }
     }
 }
@@ -97,6 +120,14 @@ pub(super) struct Files {
     pub(super) runs: RunsLog,
 }
 
+/// What a data directory holds, as [`Opened`] has it.
+struct Contents {
+    files: Files,
+    found: Found,
+    remarks: Vec<String>,
+    warnings: Vec<&'static str>,
+}
+
 /// Opens the data directory at `path`; makes it when it isn't there.
 pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     let failed = |what| move |error| BootError::Directory(what, error);
@@ -105,9 +136,24 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     if !file::lock_exclusive(&lock).map_err(failed("lock"))? {
         return Err(BootError::InUse);
     }
+    let mut contents = read(&dir);
+    let mut given_up = None;
+    if contents.as_ref().is_err_and(BootError::is_full) && space::release(&dir).unwrap_or(false) {
+        given_up = Some("the disk was full; the ballast was given up to start all the same".into());
+        contents = read(&dir);
+    }
+    let full = |error: BootError| if error.is_full() { BootError::Full } else { error };
+    let Contents { files, found, mut remarks, warnings } = contents.map_err(full)?;
+    remarks.extend(given_up);
+    Ok(Opened { dir, lock, files, found, remarks, warnings })
+}
+
+/// Reads what the directory holds and makes it durable.
+fn read(dir: &Dir) -> Result<Contents, BootError> {
+    let failed = |what| move |error| BootError::Directory(what, error);
     let top = dir.try_clone().map_err(failed("open"))?;
     let mut storage = FileStorage::open(top).map_err(failed("write to"))?;
-    let (mut hard, mut hard_file, hard_bad) = identity(&dir, &mut storage)?;
+    let (mut hard, mut hard_file, hard_bad) = identity(dir, &mut storage)?;
     let owner = Owner { cluster: hard.cluster, store: hard.store };
     let settings = journal_settings(owner);
     let mut reading = Reading::default();
@@ -148,7 +194,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     let checkpoint = journal.snapshot().map(|meta| meta.seam.index).zip(journal.snapshot_digest());
     let found = Found { identity, state, records, runs, checkpoint };
     let files = Files { storage, hard, hard_file, journal, runs: runs_log };
-    Ok(Opened { dir, lock, files, found, remarks, warnings })
+    Ok(Contents { files, found, remarks, warnings })
 }
 
 fn journal_settings(owner: Owner) -> Settings {
@@ -172,7 +218,7 @@ fn identity(dir: &Dir, storage: &mut FileStorage) -> Result<(Hard, HardFile, boo
     dir.sync().map_err(failed)?;
     for name in left.iter().map(String::as_str).chain(["hard"]) {
         match storage.remove(name) {
-            Ok(()) | Err(crate::journal::StorageError::NotFound) => {}
+            Ok(()) | Err(StorageError::NotFound) => {}
             Err(error) => return Err(OpenError::from(error).into()),
         }
     }

@@ -2,29 +2,34 @@
 //!
 //! Takes what the node wants on disk from a queue, in order. All batches that are queued share one
 //! write and one fdatasync of each log; what arrives meanwhile is the next group. There is no
-//! timer. A snapshot is written in steps between groups. After an error it does nothing more: the
-//! process is to end, and a restart finds out what is durable.
+//! timer, but while the disk is full, or nearly: then it looks now and then whether there is room.
+//! A group that finds none is kept and tried again. A snapshot is written in steps between groups.
+//! After any other error it does nothing more: the process is to end, and a restart finds out what
+//! is durable.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mio::Waker;
 
 use super::boot::Files;
+use super::group::Group;
+use super::space::Room;
 use crate::ident::{Index, StreamId};
-use crate::journal::{GROUP_MAX_BYTES, Outputs, Progress, Record, WriteError};
-use crate::node::{Batch, Durable, SnapshotNews, SnapshotWork};
+use crate::journal::{Outputs, Progress, Record, WriteError};
+use crate::node::{Batch, Durable, SnapshotNews, SnapshotWork, Space};
 use crate::run::runs_log::{self, RunsRecord};
-use crate::store::{SCHEMA, output_in};
+use crate::store::output_in;
 use crate::sys::process;
 
 /// Most pieces of work that wait for the disk. The node's own limits keep it far below; a sender
 /// that met a full queue would block the loop until the disk has caught up.
 const QUEUE_MAX: usize = 65_536;
-/// What a record takes in a file beside its payload, generously.
-const FRAME_BYTES: usize = 128;
+/// Pause between two looks, or two tries, while there is not enough room.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// Something for the disk.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub(super) enum Done {
     Outputs(StreamId, Vec<(Index, Option<Vec<u8>>)>),
     /// Something that should be known, and why.
     Remark(&'static str, String),
+    /// The disk has less room, or more.
+    Space(Space),
     /// The disk failed; nothing more will become durable.
     Failed(String),
 }
@@ -59,12 +66,13 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Starts the thread over `files`. It wakes the loop by `waker` for each group.
-    pub(super) fn start(files: Files, waker: Arc<Waker>) -> std::io::Result<Disk> {
+    /// Starts the thread over `files`, which have `room` around them. It wakes the loop by `waker`
+    /// for each group.
+    pub(super) fn start(files: Files, room: Room, waker: Arc<Waker>) -> std::io::Result<Disk> {
         let work = Arc::new(Queue::default());
         let (done_out, done) = mpsc::channel();
         let kept = Arc::clone(&waker);
-        let mut thread = Thread { files, done: done_out, waker, snapshot: None };
+        let mut thread = Thread { files, room, done: done_out, waker, stuck: None, snapshot: None };
         let builder = std::thread::Builder::new().name("disk".into()).stack_size(256 * 1024);
         let work_in = Arc::clone(&work);
         let thread = builder.spawn(move || thread.run(&work_in))?;
@@ -89,6 +97,17 @@ impl Drop for Disk {
             let _ = thread.join();
         }
     }
+}
+
+/// What the thread waits for before it takes work. An end of the queue ends every wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wait {
+    /// Nothing.
+    Not,
+    /// Work.
+    ForWork,
+    /// Work, but no longer than a pause.
+    ForWorkOrPause,
 }
 
 /// Work on its way to the thread. Not a channel: one that spins and yields before it sleeps gives
@@ -119,11 +138,21 @@ impl Queue {
         }
     }
 
-    /// Takes all there is, and waits for some if `wait` says so. False when nothing will come.
-    fn pull(&self, into: &mut VecDeque<Work>, wait: bool) -> bool {
-        let nothing = |waiting: &mut Waiting| wait && waiting.work.is_empty() && !waiting.is_closed;
-        let waited = self.changed.wait_while(self.lock(), nothing);
-        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner);
+    /// Takes all there is, after a wait. False when nothing will come.
+    fn pull(&self, into: &mut VecDeque<Work>, wait: Wait) -> bool {
+        let nothing = |waiting: &mut Waiting| waiting.work.is_empty() && !waiting.is_closed;
+        let lock = self.lock();
+        let mut waiting = match wait {
+            Wait::Not => lock,
+            Wait::ForWork => {
+                let waited = self.changed.wait_while(lock, nothing);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+            Wait::ForWorkOrPause => {
+                let waited = self.changed.wait_timeout_while(lock, ROOM_PAUSE, nothing);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
         into.append(&mut waiting.work);
         self.changed.notify_one();
         !waiting.is_closed
@@ -143,8 +172,11 @@ impl Queue {
 
 struct Thread {
     files: Files,
+    room: Room,
     done: Sender<Done>,
     waker: Arc<Waker>,
+    /// The group that found no room.
+    stuck: Option<Group>,
     snapshot: Option<Snapshot>,
 }
 
@@ -161,9 +193,10 @@ impl Thread {
         let _ = process::ask_for_short_turns();
         let mut pulled = VecDeque::new();
         loop {
-            let busy = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.ending.is_some());
-            let wait = pulled.is_empty() && !busy;
-            if !queue.pull(&mut pulled, wait) && pulled.is_empty() {
+            let wait = self.wait(&pulled);
+            let is_open = queue.pull(&mut pulled, wait);
+            // An end does not wait for room; what is stuck was told to nobody.
+            if !is_open && (pulled.is_empty() || self.stuck.is_some()) {
                 return;
             }
             if let Err(error) = self.turn(&mut pulled) {
@@ -174,11 +207,35 @@ impl Thread {
         }
     }
 
+    fn wait(&self, pulled: &VecDeque<Work>) -> Wait {
+        if self.stuck.is_some() {
+            return Wait::ForWorkOrPause;
+        }
+        let ends = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.ending.is_some());
+        if !pulled.is_empty() || ends {
+            return Wait::Not;
+        }
+        match self.room.space() {
+            Space::Enough => Wait::ForWork,
+            Space::Low | Space::Full => Wait::ForWorkOrPause,
+        }
+    }
+
     /// One group of batches, or one piece of other work; then a step of the snapshot.
     fn turn(&mut self, pulled: &mut VecDeque<Work>) -> Result<(), WriteError> {
-        let group = next_group(pulled);
+        let group = match self.stuck.take() {
+            Some(stuck) => {
+                self.read_all(pulled);
+                stuck
+            }
+            None => Group::new(next_group(pulled)),
+        };
         if !group.is_empty() {
-            self.commit(&group)?;
+            if !self.commit(group)? {
+                return Ok(());
+            }
+        } else if self.room.space() != Space::Enough {
+            self.look();
         }
         match pulled.pop_front() {
             None => {}
@@ -190,47 +247,52 @@ impl Thread {
         self.step_snapshot()
     }
 
-    fn commit(&mut self, group: &[Batch]) -> Result<(), WriteError> {
-        let Files { storage, hard, hard_file, journal, runs } = &mut self.files;
-        for (epoch, to) in group.iter().filter_map(|batch| batch.promise) {
-            hard.promised_epoch = epoch;
-            hard.promised_to = Some(to);
-            hard_file.store(storage, hard)?;
+    /// Makes a group durable and says so; keeps it when there is no room for it. Returns whether
+    /// it is durable.
+    fn commit(&mut self, mut group: Group) -> Result<bool, WriteError> {
+        match self.write(&mut group) {
+            Ok(()) => {}
+            Err(WriteError::NoSpace) => {
+                self.stuck = Some(group);
+                let news = self.room.exhausted();
+                self.tell_space(news);
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
         }
-        let records: Vec<Record<'_>> = group
-            .iter()
-            .flat_map(|batch| &batch.records)
-            .map(|raw| Record {
-                index: raw.index,
-                epoch: raw.epoch,
-                kind: raw.kind,
-                schema: SCHEMA,
-                payload: &raw.payload,
-            })
-            .collect();
-        for part in parts(&records, Record::frame_bytes) {
-            journal.append_group(storage, part)?;
-        }
-        let encoded: Vec<(u8, Vec<u8>)> = group
-            .iter()
-            .flat_map(|batch| &batch.runs)
-            .map(|record| (record.kind(), record.encode()))
-            .collect();
-        let runs_records = raw_runs(&encoded);
-        for part in parts(&runs_records, |record| record.payload.len() + FRAME_BYTES) {
-            runs.append_group(storage, part)?;
-        }
-        let (journal_bytes, snapshot_bytes) =
-            (journal.bytes_since_snapshot(), journal.snapshot_bytes());
-        let (runs_bytes, outputs_old) = (runs.bytes(), journal.outputs_old());
-        for Batch { ticket, .. } in group {
-            let ticket = *ticket;
-            let durable =
-                Durable { ticket, journal_bytes, snapshot_bytes, runs_bytes, outputs_old };
+        // First, so that what was held up is known to have been when it is done.
+        self.look();
+        for durable in group.completions(&self.files) {
             self.send(Done::Durable(durable));
         }
         self.wake();
-        Ok(())
+        Ok(true)
+    }
+
+    /// Writes a group; when there is no room for it, once more with what can be given up.
+    fn write(&mut self, group: &mut Group) -> Result<(), WriteError> {
+        match group.write(&mut self.files) {
+            Err(WriteError::NoSpace) => {}
+            done => return done,
+        }
+        let mut made_room = self.room.release();
+        if self.snapshot.is_some() {
+            self.files.journal.snapshot_abort(&mut self.files.storage)?;
+            self.give_up_snapshot(WriteError::NoSpace)?;
+            made_room = true;
+        }
+        if made_room { group.write(&mut self.files) } else { Err(WriteError::NoSpace) }
+    }
+
+    fn look(&mut self) {
+        let news = self.room.look();
+        self.tell_space(news);
+    }
+
+    fn tell_space(&self, news: Option<Space>) {
+        if let Some(space) = news {
+            self.say(Done::Space(space));
+        }
     }
 
     fn compact_runs(&mut self, live: &[RunsRecord]) -> Result<(), WriteError> {
@@ -309,6 +371,18 @@ impl Thread {
         }
     }
 
+    /// Reads go on while nothing can be written: what they ask for is durable.
+    fn read_all(&mut self, pulled: &mut VecDeque<Work>) {
+        for work in std::mem::take(pulled) {
+            match work {
+                Work::ReadOutputs(stream, records) => self.read_outputs(stream, &records),
+                other @ (Work::Commit(_) | Work::Snapshot(..) | Work::CompactRuns(_)) => {
+                    pulled.push_back(other);
+                }
+            }
+        }
+    }
+
     /// What can't be read is missing, which is said, and nothing more: it is of no need.
     fn read_outputs(&mut self, stream: StreamId, records: &[Index]) {
         let Files { storage, journal, .. } = &mut self.files;
@@ -364,7 +438,7 @@ fn output_of<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
     output_in(record.kind, record.schema, record.payload)
 }
 
-fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRecord<'_>> {
+pub(super) fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRecord<'_>> {
     encoded
         .iter()
         .map(|(kind, payload)| crate::journal::RunsRecord {
@@ -373,24 +447,6 @@ fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRecord<'_>> {
             payload,
         })
         .collect()
-}
-
-/// `records` in parts of at most half a group's limit each, one record at least.
-fn parts<T>(records: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
-    let mut parts = Vec::new();
-    let (mut from, mut sum) = (0, 0);
-    for (at, record) in records.iter().enumerate() {
-        let size = bytes(record);
-        if at > from && sum + size > GROUP_MAX_BYTES / 2 {
-            parts.push(&records[from..at]);
-            (from, sum) = (at, 0);
-        }
-        sum += size;
-    }
-    if from < records.len() {
-        parts.push(&records[from..]);
-    }
-    parts
 }
 
 #[cfg(test)]
@@ -414,7 +470,7 @@ mod tests {
         });
         let (mut taken, mut pulled) = (0, VecDeque::new());
         loop {
-            let more = queue.pull(&mut pulled, true);
+            let more = queue.pull(&mut pulled, Wait::ForWork);
             assert!(pulled.len() <= QUEUE_MAX);
             for work in pulled.drain(..) {
                 assert!(matches!(work, Work::Snapshot(Index(at), _) if at == taken));
@@ -426,23 +482,9 @@ mod tests {
         }
         thread.join().unwrap();
         assert_eq!(taken, count);
-        assert!(!queue.pull(&mut pulled, false) && pulled.is_empty(), "nothing came after the end");
-    }
-
-    #[test]
-    fn parts_hold_everything_once_in_order_and_none_is_too_large() {
-        let half = GROUP_MAX_BYTES / 2;
-        for (sizes, counts) in [
-            (vec![], vec![]),
-            (vec![1], vec![1]),
-            (vec![half, 1], vec![1, 1]),
-            (vec![half - 1, 1, 1], vec![2, 1]),
-            (vec![half + 5, 1], vec![1, 1]),
-            (vec![1, half + 5, 1], vec![1, 1, 1]),
-        ] {
-            let found = parts(&sizes, |&size| size);
-            assert_eq!(found.iter().map(|part| part.len()).collect::<Vec<_>>(), counts);
-            assert_eq!(found.concat(), sizes);
-        }
+        assert!(
+            !queue.pull(&mut pulled, Wait::Not) && pulled.is_empty(),
+            "nothing came after the end"
+        );
     }
 }

@@ -19,6 +19,7 @@ use super::disk::{Disk, Done, Work};
 use super::link::Link;
 use super::log::Log;
 use super::open::FIRST_LISTENER;
+use super::space::Room;
 use super::watch::{self, Watches};
 use super::zones::FileZones;
 use super::{Settings, boot, open};
@@ -113,7 +114,13 @@ impl Agent {
                 .map_err(failed("wait for events"))?;
         }
         let waker = Waker::new(poll.registry(), DISK).map_err(failed("make a waker"))?;
-        let disk = Disk::start(opened.files, Arc::new(waker)).map_err(failed("start a thread"))?;
+        let room_dir = opened.dir.try_clone().map_err(failed("open the data directory"))?;
+        let (room, remark) = Room::open(room_dir, settings.ballast_bytes);
+        if let Some(what) = remark {
+            log.say(Level::Warn, "found at the start", vec![("what", what)]);
+        }
+        let disk = Disk::start(opened.files, room, Arc::new(waker));
+        let disk = disk.map_err(failed("start a thread"))?;
         let zones = Rc::new(FileZones::system());
         let node_settings = open::node_settings(settings, &zones, opened.warnings);
         let now = clock::now();
@@ -369,6 +376,7 @@ impl Agent {
                 Done::Snapshot(index, news) => self.input(Input::Snapshot(index, news)),
                 Done::Outputs(stream, outputs) => self.input(Input::Outputs(stream, outputs)),
                 Done::Remark(what, why) => self.log.say(Level::Warn, what, vec![("why", why)]),
+                Done::Space(space) => self.input(Input::Space(space)),
                 Done::Failed(why) => self.fail("the disk failed", why),
             }
         }

@@ -8,9 +8,11 @@ mod boot;
 mod conns;
 mod disk;
 mod event_loop;
+mod group;
 mod link;
 mod log;
 mod open;
+mod space;
 mod storage;
 mod watch;
 mod zones;
@@ -53,6 +55,9 @@ pub struct Settings {
     pub connections_max: usize,
     /// Bytes of journal after which a snapshot is due, if the last one isn't larger.
     pub snapshot_bytes: u64,
+    /// Bytes of the ballast, and of what is kept free beside it for fires and ends of runs; 0 for
+    /// neither.
+    pub ballast_bytes: u64,
     /// How long a stop may take before it is cut short.
     pub leave_timeout: Duration,
     /// Lines to warn of at the start, from reading the settings.

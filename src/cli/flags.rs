@@ -295,6 +295,14 @@ const AGENT: &[Setting] = &[
          snapshot if that is larger.",
     ),
     works(
+        "ballast",
+        "SIZE",
+        Kind::Size(0..=TIB),
+        Fallback::Text("16MiB"),
+        "Keeps a file of SIZE in the data directory, to be given up when the disk is full. Changes \
+         are refused while less than SIZE is free beside it. 0 turns both off.",
+    ),
+    works(
         "leave-timeout",
         "DURATION",
         Kind::Duration(Duration::ZERO..=HOUR),

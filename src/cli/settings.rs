@@ -159,6 +159,7 @@ impl Sum {
             running_max: values.count("max-running") as usize,
             connections_max: values.count("max-connections") as usize,
             snapshot_bytes: values.count("snapshot-after"),
+            ballast_bytes: values.count("ballast"),
             leave_timeout: values.duration("leave-timeout"),
             warnings: self.warnings,
         })

@@ -45,6 +45,8 @@ pub enum Access {
 pub struct Metadata {
     /// Bytes.
     pub length: u64,
+    /// Bytes of the file system that it takes; fewer than its length where it has holes.
+    pub taken_bytes: u64,
     /// Whether it is a regular file.
     pub is_file: bool,
     /// Whether it is a directory.
@@ -173,6 +175,8 @@ impl Dir {
         match errno::check(unsafe { libc::fstatat(fd, name.as_ptr(), stat_at, flags) }) {
             Ok(_) => Ok(Some(Metadata {
                 length: u64::try_from(stat.st_size).unwrap_or(0),
+                // The unit of this field is 512 bytes, whatever the file system's block is.
+                taken_bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
                 is_file: stat.st_mode & libc::S_IFMT == libc::S_IFREG,
                 is_directory: stat.st_mode & libc::S_IFMT == libc::S_IFDIR,
                 uid: stat.st_uid,
@@ -263,6 +267,18 @@ pub fn lock_exclusive(file: &File) -> io::Result<bool> {
         Err((Some(libc::EACCES | libc::EAGAIN), _)) => Ok(false),
         Err((_, error)) => Err(error),
     }
+}
+
+/// Gives a file its first `bytes` bytes, with room on the disk for all of them.
+///
+/// # Errors
+/// Those of fallocate(2); `EOPNOTSUPP` where the file system cannot do that.
+pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let length =
+        libc::off64_t::try_from(bytes).map_err(|_| errno::invalid("no file is so long"))?;
+    let fd = file.as_raw_fd();
+    // SAFETY: takes numbers only.
+    errno::retry(|| errno::check(unsafe { libc::fallocate64(fd, 0, 0, length) })).map(drop)
 }
 
 /// A pipe, its reading end first. The reading end does not block; the writing end does. Neither

@@ -299,16 +299,27 @@ impl Agent {
     /// The launcher's process number, as the agent wrote it into its directory.
     #[track_caller]
     pub(crate) fn launcher_pid(&self) -> Pid {
-        let file = self.data_dir.join("launcher.pid");
+        Self::pid_in(&self.data_dir.join("launcher.pid"))
+    }
+
+    #[track_caller]
+    fn pid_in(file: &Path) -> Pid {
         wait_until(DEADLINE, "launcher.pid holds a number", || {
-            fs::read_to_string(&file).ok()?.trim().parse().ok()
+            fs::read_to_string(file).ok()?.trim().parse().ok()
         })
     }
 
     /// Kills the launcher and waits until it is gone. Its jobs live on.
     #[track_caller]
     pub(crate) fn kill9_launcher(&mut self) {
-        let pid = self.launcher_pid();
+        let file = self.data_dir.join("launcher.pid");
+        self.kill9_launcher_at(&file);
+    }
+
+    /// The same for a launcher whose directory is found under another path.
+    #[track_caller]
+    pub(crate) fn kill9_launcher_at(&mut self, file: &Path) {
+        let pid = Self::pid_in(file);
         assert!(self.owns(pid), "process {pid} of launcher.pid is not of this agent");
         process::send(pid, libc::SIGKILL).expect("the launcher can be killed");
         wait_until(DEADLINE, "the launcher is gone", || (!process::alive(pid)).then_some(()));

@@ -34,6 +34,7 @@ fn nothing_given_is_a_node_on_loopback() {
             running_max: 4_096,
             connections_max: 4_096,
             snapshot_bytes: 64 << 20,
+            ballast_bytes: 16 << 20,
             leave_timeout: Duration::from_secs(15),
             warnings: Vec::new(),
         }
@@ -45,7 +46,7 @@ fn everything_given_arrives() {
     let (_file, path) = file(
         "data-dir = /data\nnode-name = beta\ntag = z=1, a=2\ntag = m=\ntimezone = Europe/Paris\n\
          log-level = debug\nlog-format = json\nmax-running = 7\nmax-connections = 9\n\
-         snapshot-after = 1MiB\nleave-timeout = 1m\nhttp-host = B.example, a.example\n\
+         snapshot-after = 1MiB\nleave-timeout = 1m\nballast = 0\nhttp-host = B.example, a.example\n\
          http-addr = 127.0.0.1:0, 127.0.0.1:0\nhttp-addr = [::1]:5\nserver = true\n",
     );
     let settings = load(&["--config", &path], &[]).unwrap();
@@ -67,6 +68,7 @@ fn everything_given_arrives() {
             running_max: 7,
             connections_max: 9,
             snapshot_bytes: 1 << 20,
+            ballast_bytes: 0,
             leave_timeout: Duration::from_secs(60),
             warnings: Vec::new(),
         }
