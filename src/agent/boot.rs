@@ -16,8 +16,7 @@ use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, StoreId};
 use crate::journal::storage::Storage;
 use crate::journal::{
     Hard, HardFile, Item, Journal, OpenError, Owner, Record, RunsLog, Settings, StorageError,
-    TAILS_MAX_BYTES,
-    WriteError,
+    TAILS_MAX_BYTES, WriteError,
 };
 use crate::node::{Found, Identity};
 use crate::run::runs_log::RunsRecord;

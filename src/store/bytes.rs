@@ -6,6 +6,7 @@
 //! is not exactly one of its kind is refused.
 
 use super::answers::{KEY_MAX_BYTES, RequestKey};
+use super::jobs::TimingRef;
 use super::record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
     Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
@@ -222,7 +223,7 @@ impl JobPut {
         Ok(JobPut {
             name: input.str()?.to_owned(),
             spec: input.bytes()?.to_vec(),
-            timing: Timing::decode(input)?,
+            timing: TimingRef::decode(input)?.to_owned(),
             facts: Facts::decode(input)?,
             mark: decode_second(input)?,
             anchor: decode_second(input)?,
@@ -236,11 +237,13 @@ impl Timing {
         encode_second(self.starts, out);
         encode_second(self.expires, out);
     }
+}
 
-    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Timing, DecodeError> {
-        Ok(Timing {
-            schedule: input.str()?.to_owned(),
-            timezone: input.str()?.to_owned(),
+impl<'a> TimingRef<'a> {
+    pub(super) fn decode(input: &mut Decoder<'a>) -> Result<TimingRef<'a>, DecodeError> {
+        Ok(TimingRef {
+            schedule: input.str()?,
+            timezone: input.str()?,
             starts: decode_second(input)?,
             expires: decode_second(input)?,
         })

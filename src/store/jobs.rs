@@ -8,6 +8,7 @@ use super::history::History;
 use super::record::{End, Ending, Facts, JobPut, Skip, Timing};
 use super::{Change, State};
 use crate::ident::{Index, JobId, RunId};
+use crate::rng::{mix, stable_hash};
 use crate::time::{Second, Wall};
 
 /// How many skips a job keeps, apart from its fires.
@@ -165,7 +166,7 @@ impl Past {
 impl State {
     pub(super) fn put_job(&mut self, put: JobPut, index: Index, wall: Wall) -> Change {
         let spec: Rc<[u8]> = put.spec.into();
-        let timing = self.timings.take(put.timing);
+        let timing = self.timings.take(put.timing.borrowed());
         if let Some(&id) = self.names.get(put.name.as_str()) {
             self.save_before(id);
             let Some(job) = self.jobs.get_mut(&id) else { unreachable!("a name leads to a job") };
@@ -217,33 +218,70 @@ impl State {
     }
 }
 
-/// Each timing once, with how many jobs have it; deleted ones have given theirs back.
+/// Each timing once, with how many jobs have it; deleted ones have given theirs back. Found by a
+/// hash of what it says, because a start looks one up for each job.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(PartialEq, Eq))]
-pub(super) struct Timings(BTreeMap<Rc<Timing>, usize>);
+pub(super) struct Timings(BTreeMap<u64, Vec<(Rc<Timing>, usize)>>);
 
 impl Timings {
     /// The one that equals `timing`, for one job more.
-    pub(super) fn take(&mut self, timing: Timing) -> Rc<Timing> {
-        let shared = match self.0.get_key_value(&timing) {
-            Some((shared, _)) => Rc::clone(shared),
-            None => Rc::new(timing),
-        };
-        *self.0.entry(Rc::clone(&shared)).or_insert(0) += 1;
+    pub(super) fn take(&mut self, timing: TimingRef<'_>) -> Rc<Timing> {
+        let alike = self.0.entry(timing.hash()).or_default();
+        if let Some((shared, count)) = alike.iter_mut().find(|(one, _)| one.borrowed() == timing) {
+            *count += 1;
+            return Rc::clone(shared);
+        }
+        let shared = Rc::new(timing.to_owned());
+        alike.push((Rc::clone(&shared), 1));
         shared
     }
 
     /// One job has it no more.
     pub(super) fn put_back(&mut self, timing: &Timing) {
-        let Some(count) = self.0.get_mut(timing) else { unreachable!("a job's timing is kept") };
-        *count -= 1;
-        if *count == 0 {
-            self.0.remove(timing);
+        let hash = timing.borrowed().hash();
+        let Some(alike) = self.0.get_mut(&hash) else { unreachable!("a job's timing is kept") };
+        for (one, count) in alike.iter_mut() {
+            *count -= usize::from(**one == *timing);
+        }
+        alike.retain(|&(_, count)| count > 0);
+        if alike.is_empty() {
+            self.0.remove(&hash);
         }
     }
 
     pub(super) fn check(&self, jobs: usize) {
-        assert_eq!(self.0.values().sum::<usize>(), jobs, "each job has one");
-        assert!(self.0.values().all(|&count| count > 0));
+        let counts = || self.0.values().flatten().map(|&(_, count)| count);
+        assert_eq!(counts().sum::<usize>(), jobs, "each job has one");
+        assert!(counts().all(|count| count > 0));
+    }
+}
+
+/// A timing whose texts are still where they were read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TimingRef<'a> {
+    pub(super) schedule: &'a str,
+    pub(super) timezone: &'a str,
+    pub(super) starts: Option<Second>,
+    pub(super) expires: Option<Second>,
+}
+
+impl TimingRef<'_> {
+    fn hash(&self) -> u64 {
+        let texts = stable_hash(self.schedule.as_bytes()) ^ stable_hash(self.timezone.as_bytes());
+        let bounds = [self.starts, self.expires].map(|at| at.map_or(0, |at| at.0 as u64));
+        mix(texts ^ mix(bounds[0]) ^ bounds[1])
+    }
+
+    pub(super) fn to_owned(self) -> Timing {
+        let TimingRef { schedule, timezone, starts, expires } = self;
+        Timing { schedule: schedule.into(), timezone: timezone.into(), starts, expires }
+    }
+}
+
+impl Timing {
+    fn borrowed(&self) -> TimingRef<'_> {
+        let Timing { schedule, timezone, starts, expires } = self;
+        TimingRef { schedule, timezone, starts: *starts, expires: *expires }
     }
 }

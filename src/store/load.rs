@@ -1,6 +1,7 @@
 //! A state from the chunks of a snapshot. What comes from a disk is checked: nothing is accepted
 //! that [`State::check`] would not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -8,8 +9,8 @@ use super::State;
 use super::answers::{ANSWERS_MAX, Answered, RequestKey};
 use super::bytes::decode_second;
 use super::fires::{Fire, Run, RunState};
-use super::jobs::{Counts, Job, Past, SKIPS_MAX, Status};
-use super::record::{Ending, Facts, Member, Skip, Timing, Trigger};
+use super::jobs::{Counts, Job, Past, SKIPS_MAX, Status, TimingRef};
+use super::record::{Ending, Facts, Member, Skip, Trigger};
 use super::snapshot::{ANSWER, HEADER, JOB, OPEN_FIRE, SKIPS, SUMMARIES, SUMMARIES_PER_ENTRY};
 use super::summary::{SUMMARY_BYTES, Summary};
 use crate::codec::{DecodeError, Decoder};
@@ -110,8 +111,7 @@ impl SnapshotLoader {
             return Err(SnapshotError::Order("no header"));
         }
         self.close_job()?;
-        let names = self.jobs.iter().map(|(id, job)| (Rc::clone(&job.name), *id));
-        self.state.names = names.collect();
+        self.state.names = by_name(&self.jobs);
         if self.state.names.len() != self.jobs.len() {
             return Err(SnapshotError::Order("two jobs of one name"));
         }
@@ -160,8 +160,8 @@ impl SnapshotLoader {
             id: JobId(input.u64()?),
             name: input.str()?.into(),
             spec: input.bytes()?.into(),
-            timing: match (Timing::decode(input)?, deleted) {
-                (timing, true) => Rc::new(timing),
+            timing: match (TimingRef::decode(input)?, deleted) {
+                (timing, true) => Rc::new(timing.to_owned()),
                 (timing, false) => self.state.timings.take(timing),
             },
             facts: Facts::decode(input)?,
@@ -276,6 +276,21 @@ impl SnapshotLoader {
             }
         }
     }
+}
+
+/// The jobs by name. Sorted by the beginnings of the names first, which lie side by side, where
+/// the names themselves lie all over the memory.
+fn by_name(jobs: &[(JobId, Box<Job>)]) -> BTreeMap<Rc<str>, JobId> {
+    let beginning = |name: &str| {
+        let mut bytes = [0; 16];
+        let length = name.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+        u128::from_be_bytes(bytes)
+    };
+    let mut names: Vec<(u128, Rc<str>, JobId)> =
+        jobs.iter().map(|(id, job)| (beginning(&job.name), Rc::clone(&job.name), *id)).collect();
+    names.sort_unstable();
+    names.into_iter().map(|(_, name, id)| (name, id)).collect()
 }
 
 fn decode_counts(input: &mut Decoder<'_>) -> Result<Past, DecodeError> {

@@ -10,9 +10,7 @@ use std::collections::VecDeque;
 
 use crate::cluster::Promise;
 use crate::ident::{Boot, Digest, Index, NodeId, StoreId, StreamId};
-use crate::node::{
-    Batch, Durable, Found, Identity, Input, Raw, SnapshotNews, SnapshotWork, Space,
-};
+use crate::node::{Batch, Durable, Found, Identity, Input, Raw, SnapshotNews, SnapshotWork, Space};
 use crate::rng::{Rng, stable_hash};
 use crate::run::runs_log::{self, RunsRecord};
 use crate::store::{Entry, SCHEMA, SnapshotLoader, State, output_in};
