@@ -14,11 +14,11 @@ use crate::cluster::Promise;
 use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, StoreId};
 use crate::journal::storage::Storage;
 use crate::journal::{
-    Hard, HardFile, Item, Journal, OpenError, Owner, Record, RunsLog, Settings, WriteError,
+    Hard, HardFile, Journal, OpenError, Owner, Record, RunsLog, Settings, WriteError,
 };
 use crate::node::{Found, Identity};
 use crate::run::runs_log::RunsRecord;
-use crate::store::{self, Entry, SnapshotLoader, State};
+use crate::store::{self, Replay};
 use crate::sys::file::{self, Access, Dir};
 use crate::sys::{clock, random};
 
@@ -40,8 +40,6 @@ pub(super) enum BootError {
     Open(OpenError),
     /// A first write failed.
     Write(WriteError),
-    /// A record that passed its checksums is none of ours.
-    Record(Index, String),
     /// The identity is gone, and something is left that needs it.
     NoIdentity,
 }
@@ -53,9 +51,6 @@ impl fmt::Display for BootError {
             BootError::InUse => f.write_str("another agent is using it"),
             BootError::Open(error) => error.fmt(f),
             BootError::Write(error) => error.fmt(f),
-            BootError::Record(index, why) => {
-                write!(f, "the record at index {index} {why}; was it written by a later version?")
-            }
             BootError::NoIdentity => f.write_str(
                 "the file \"hard\" is missing beside a journal; restore it from a backup of the \
                  whole directory, or start with an empty one",
@@ -109,10 +104,18 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     let (mut hard, mut hard_file, hard_bad) = identity(&dir, &mut storage)?;
     let owner = Owner { cluster: hard.cluster, store: hard.store };
     let settings = Settings { owner, segment_bytes: SEGMENT_BYTES };
-    let mut reading = Reading::default();
-    let (journal, report) = Journal::open(&mut storage, settings, &mut |item| reading.take(item))?;
-    let (state, records) = reading.finish()?;
-    let (runs_log, runs, runs_torn) = open_runs(&mut storage, hard.store)?;
+    let (mut replay, mut records) = (Replay::new(), Vec::new());
+    let (journal, report) = Journal::open(&mut storage, settings, &mut |item| {
+        records.extend(replay.take(item)?);
+        Ok(())
+    })?;
+    let state = replay.into_state();
+    let mut runs = Vec::new();
+    let (runs_log, runs_torn) = RunsLog::open(&mut storage, hard.store, &mut |raw| {
+        let record = RunsRecord::decode(raw.kind, raw.schema, raw.payload);
+        runs.push(record.map_err(|error| error.to_string())?);
+        Ok(())
+    })?;
     // Last of all: a start that is refused does not count, and leaves the directory as it is.
     hard.boot = next_boot(hard.boot);
     // If one copy of the identity was lost, it may have been the newer one, with a promise that
@@ -215,68 +218,4 @@ fn genesis(storage: &mut FileStorage) -> Result<(Hard, HardFile), BootError> {
 fn next_boot(last: Boot) -> Boot {
     let unix_time = u64::try_from(clock::now().wall.second().0).unwrap_or(0);
     Boot(unix_time.max(last.0.saturating_add(1)))
-}
-
-type OpenRuns = (RunsLog, Vec<RunsRecord>, Option<crate::journal::Torn>);
-
-fn open_runs(storage: &mut FileStorage, store: StoreId) -> Result<OpenRuns, BootError> {
-    let mut records = Vec::new();
-    let mut wrong = None;
-    let (log, torn) = RunsLog::open(storage, store, &mut |raw| match RunsRecord::decode(
-        raw.kind,
-        raw.schema,
-        raw.payload,
-    ) {
-        Ok(record) => records.push(record),
-        Err(error) => wrong = Some(format!("of the runs log {error}")),
-    })?;
-    match wrong {
-        Some(why) => Err(BootError::Record(Index(records.len() as u64 + 1), why)),
-        None => Ok((log, records, torn)),
-    }
-}
-
-/// Puts together what [`Journal::open`] hands on.
-#[derive(Default)]
-struct Reading {
-    loader: Option<SnapshotLoader>,
-    records: Vec<Entry>,
-    wrong: Option<BootError>,
-}
-
-impl Reading {
-    fn take(&mut self, item: Item<'_>) {
-        match item {
-            Item::Snapshot(_) => self.loader = Some(SnapshotLoader::new()),
-            Item::SnapshotChunk(bytes) => {
-                let taken = self.loader.as_mut().map(|loader| loader.chunk(bytes));
-                if let Some(Err(error)) = taken {
-                    self.fail(BootError::Record(Index(0), error.to_string()));
-                }
-            }
-            Item::Record(raw) => {
-                match Entry::decode(raw.index, raw.epoch, raw.kind, raw.schema, raw.payload) {
-                    Ok(entry) => self.records.push(entry),
-                    Err(error) => self.fail(BootError::Record(raw.index, error.to_string())),
-                }
-            }
-        }
-    }
-
-    fn fail(&mut self, error: BootError) {
-        self.wrong.get_or_insert(error);
-    }
-
-    fn finish(self) -> Result<(State, Vec<Entry>), BootError> {
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
-        }
-        let state = match self.loader {
-            None => State::new(),
-            Some(loader) => {
-                loader.finish().map_err(|error| BootError::Record(Index(0), error.to_string()))?
-            }
-        };
-        Ok((state, self.records))
-    }
 }

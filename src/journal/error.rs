@@ -38,6 +38,15 @@ pub enum OpenError {
     Storage(StorageError),
     /// Bytes that were once acknowledged are not readable.
     Damaged(Damage),
+    /// Bytes that are as they were written, and that nobody here can read.
+    Unread {
+        /// The file.
+        file: String,
+        /// Where in it, in bytes from its start.
+        offset: u64,
+        /// What the reader said, as a clause.
+        what: String,
+    },
     /// A later version of this program wrote the file.
     Newer {
         /// The file.
@@ -61,6 +70,11 @@ impl fmt::Display for OpenError {
             }
             OpenError::Storage(error) => error.fmt(f),
             OpenError::Damaged(damage) => write!(f, "{damage}{REMEDY}"),
+            OpenError::Unread { file, offset, what } => write!(
+                f,
+                "{file} cannot be read at byte {offset}: it {what}; was it written by a later \
+                 version?"
+            ),
             OpenError::Newer { file, version } => write!(
                 f,
                 "{file} has format {version}, which a later bellwether wrote; start that one"

@@ -197,6 +197,11 @@ impl SnapshotReader {
         self.meta
     }
 
+    /// Where the next chunk begins, in bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The next chunk, or `None` behind the last, when the trailer has been verified too. When
     /// another snapshot has taken the name meanwhile, this says damaged; compare
     /// [`super::Journal::snapshot`] with [`Self::meta`] and begin again.
@@ -277,6 +282,7 @@ impl From<OpenError> for Setback {
             OpenError::Damaged(damage) => Setback::Bytes(damage),
             OpenError::Missing { .. }
             | OpenError::Exists { .. }
+            | OpenError::Unread { .. }
             | OpenError::Newer { .. }
             | OpenError::Foreign { .. } => Setback::Bytes(Damage {
                 file: SNAPSHOT_BESIDE.to_owned(),

@@ -11,6 +11,7 @@ mod bytes;
 mod fires;
 mod jobs;
 mod record;
+mod replay;
 mod snapshot;
 mod tails;
 
@@ -22,6 +23,7 @@ pub use record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
     Skip, SkipReason, TARGETS_MAX, Trigger,
 };
+pub use replay::Replay;
 pub use snapshot::{SnapshotError, SnapshotLoader};
 pub use tails::Tails;
 

@@ -37,14 +37,17 @@ pub(crate) fn journal_open(bytes: &[u8]) {
         assert!(!torn);
     }
     let _ = HardFile::load(&mut storage);
-    let _ = RunsLog::open(&mut storage, OWNER.store, &mut |_| {});
+    let _ = RunsLog::open(&mut storage, OWNER.store, &mut |_| Ok(()));
 }
 
 /// The records, and whether a tear was cut off; `None` when the journal is refused.
 fn open_all(storage: &mut SimStorage) -> Option<(Vec<String>, bool)> {
     let settings = Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT };
     let mut found = Vec::new();
-    let mut visit = |item: Item<'_>| found.push(format!("{item:?}"));
+    let mut visit = |item: Item<'_>| {
+        found.push(format!("{item:?}"));
+        Ok(())
+    };
     let (_, report) = Journal::open(storage, settings, &mut visit).ok()?;
     Some((found, report.torn.is_some()))
 }
