@@ -347,6 +347,7 @@ impl Reason {
             Reason::StartFailed(stage, errno) => out.u8(2).u8(stage).i32(errno),
             Reason::LauncherGone => out.u8(3),
             Reason::Untraceable => out.u8(4),
+            Reason::StoreReplaced => out.u8(5),
         };
     }
 
@@ -357,6 +358,7 @@ impl Reason {
             2 => Ok(Reason::StartFailed(input.u8()?, input.i32()?)),
             3 => Ok(Reason::LauncherGone),
             4 => Ok(Reason::Untraceable),
+            5 => Ok(Reason::StoreReplaced),
             _ => Err(DecodeError::Invalid("reason")),
         }
     }
@@ -370,6 +372,7 @@ impl Skip {
         out.u8(match self.reason {
             SkipReason::WindowPassed => 0,
             SkipReason::NoNode => 1,
+            SkipReason::Lost => 2,
         });
     }
 
@@ -385,6 +388,7 @@ impl Skip {
             reason: match input.u8()? {
                 0 => SkipReason::WindowPassed,
                 1 => SkipReason::NoNode,
+                2 => SkipReason::Lost,
                 _ => return Err(DecodeError::Invalid("reason of a skip")),
             },
         })

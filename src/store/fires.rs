@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::jobs::{Job, SKIPS_MAX, Status};
-use super::record::{Claim, End, Ending, Facts, Finished, Reason, Skip, Trigger};
+use super::record::{Claim, End, Ending, Facts, Finished, Reason, Skip, SkipReason, Trigger};
 use super::{Change, State};
 use crate::ident::{Index, JobId, NodeId, RunId};
 use crate::time::{Second, Wall};
@@ -141,6 +141,16 @@ impl State {
         Change::Ended(id, run)
     }
 
+    /// Ends every open run of `node` as lost.
+    pub(super) fn lose_runs(&mut self, node: NodeId, wall: Wall) {
+        let open = self.open.keys().filter(|run| run.node == node);
+        let runs: Vec<RunId> = open.copied().collect();
+        for run in runs {
+            let ending = Ending::decided(End::Lost, Reason::StoreReplaced, wall);
+            self.finish(Finished { run, ending, tail: Vec::new() });
+        }
+    }
+
     pub(super) fn skip(&mut self, skip: Skip, index: Index, wall: Wall) -> Change {
         let era = self.clock_era;
         let Some(job) = self.jobs.get_mut(&skip.job) else {
@@ -152,7 +162,15 @@ impl State {
             return Change::Void(Some(skip.job));
         }
         job.decided_until = skip.until;
-        job.count_missed(u64::from(skip.count));
+        match skip.reason {
+            SkipReason::WindowPassed | SkipReason::NoNode => {
+                job.count_missed(u64::from(skip.count));
+            }
+            // What may have run is not called missed.
+            SkipReason::Lost => {
+                job.error_count = job.error_count.saturating_add(u64::from(skip.count));
+            }
+        }
         let id = skip.job;
         job.skips.push_back((index, wall, skip));
         if job.skips.len() > SKIPS_MAX {
