@@ -23,11 +23,13 @@ use crate::sys::file::{self, Access, Dir};
 use crate::sys::{clock, random};
 
 /// The file whose lock says that an agent uses the directory.
-const LOCK: &str = "agent.lock";
+pub(crate) const LOCK: &str = "agent.lock";
 /// There while a genesis is under way.
-const GENESIS: &str = "genesis";
+pub(crate) const GENESIS: &str = "genesis";
+/// There while a recovery is putting new files in the place of damaged ones; see `cli::recover`.
+pub(crate) const UNFINISHED: &str = "recovery";
 /// Length at which a segment of the journal is ended.
-const SEGMENT_BYTES: u64 = crate::journal::SEGMENT_BYTES_DEFAULT;
+pub(crate) const SEGMENT_BYTES: u64 = crate::journal::SEGMENT_BYTES_DEFAULT;
 
 /// Why a data directory cannot be used.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(super) enum BootError {
     Write(WriteError),
     /// The identity is gone, and something is left that needs it.
     NoIdentity,
+    /// Some of the files are those before a recovery, and some those after.
+    Unfinished,
 }
 
 impl fmt::Display for BootError {
@@ -53,7 +57,11 @@ impl fmt::Display for BootError {
             BootError::Write(error) => error.fmt(f),
             BootError::NoIdentity => f.write_str(
                 "the file \"hard\" is missing beside a journal; restore it from a backup of the \
-                 whole directory, or start with an empty one",
+                 whole directory, or see bellwether journal recover and bellwether reset",
+            ),
+            BootError::Unfinished => f.write_str(
+                "a recovery of it is unfinished; run it again: bellwether journal recover \
+                 --accept-loss DIR",
             ),
         }
     }
@@ -98,6 +106,9 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     let lock = dir.file(LOCK, Access::Create).map_err(failed("write to"))?;
     if !file::lock_exclusive(&lock).map_err(failed("lock"))? {
         return Err(BootError::InUse);
+    }
+    if dir.metadata(UNFINISHED).map_err(failed("open"))?.is_some() {
+        return Err(BootError::Unfinished);
     }
     let top = dir.try_clone().map_err(failed("open"))?;
     let mut storage = FileStorage::open(top).map_err(failed("write to"))?;

@@ -12,7 +12,8 @@ use super::error::{Damage, OpenError};
 use super::frame::{GROUP_MAX_BYTES, Header, RECORD_HEADER_BYTES, Seam};
 use super::reader::{Bad, Group, GroupReader, Step};
 use super::segment::{
-    FILE_HEADER_BYTES, Owner, SEGMENT_MAGIC, Segment, parse_segment_name, read_header, segment_name,
+    FILE_HEADER_BYTES, Owner, SEGMENT_MAGIC, Segment, parse_segment_name, read_any_header,
+    read_header, segment_name,
 };
 use super::snapshot::{Origin, SNAPSHOT_FILE, SnapshotMeta, SnapshotReader};
 use super::storage::{Storage, Stored};
@@ -23,6 +24,16 @@ use std::ops::ControlFlow;
 /// Takes what a walk hands on. An error, a clause such as "has an invalid kind", ends the walk: the
 /// bytes are what was written, and nobody can read them.
 pub type Visit<'v> = dyn FnMut(Item<'_>) -> Result<(), String> + 'v;
+
+/// Whose the newest readable segment is: for a directory whose identity is lost.
+pub fn owner_in(storage: &dyn Storage) -> Option<Owner> {
+    let names = storage.list().ok()?;
+    let mut segments: Vec<&String> =
+        names.iter().filter(|name| parse_segment_name(name).is_some()).collect();
+    segments.sort_unstable();
+    let owner = |name: &&String| read_any_header(storage, name, SEGMENT_MAGIC).ok();
+    segments.iter().rev().find_map(owner).map(|(owner, _)| owner)
+}
 
 /// What a walk found in one file.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ mod tests;
 pub use error::{Damage, OpenError, WriteError};
 pub use frame::{GROUP_MAX_BYTES, PAYLOAD_MAX_BYTES, Record, Seam};
 pub use hard::{Hard, HardFile, Loaded};
-pub use inspect::{Inspection, Part, Visit};
+pub use inspect::{Inspection, Part, Visit, owner_in};
 pub use recovery::{Report, Torn};
 pub use runs_log::{RunsLog, RunsRecord};
 pub use segment::Owner;

@@ -44,12 +44,11 @@ impl Replay {
         Ok(None)
     }
 
-    /// Takes a piece, and applies it if it is a record that the state lacks.
+    /// Applies a record that [`Self::take`] gave, unless the snapshot stands for it.
     ///
     /// # Errors
-    /// As [`Self::take`]; and for a record behind a gap.
-    pub fn apply(&mut self, item: Item<'_>) -> Result<(), String> {
-        let Some(entry) = self.take(item)? else { return Ok(()) };
+    /// For a record behind a gap.
+    pub fn apply(&mut self, entry: Entry) -> Result<(), String> {
         let next = self.state.applied().0 + 1;
         if entry.index.0 > next || (entry.index.0 == next && entry.epoch < self.state.epoch()) {
             return Err("does not continue the state".to_owned());
