@@ -267,3 +267,48 @@ fn failed(op: &'static str, file: &str, error: &io::Error) -> StorageError {
         _ => StorageError::Other { op, file: file.to_owned(), detail: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_looked_at_is_not_changed_and_read_as_it_was() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = || Dir::open(home.path()).unwrap();
+        let mut bare = ReadStorage::open(dir()).unwrap();
+        assert_eq!(bare.list(), Ok(Vec::new()));
+        assert_eq!(bare.length("journal/1"), Err(StorageError::NotFound));
+        for refused in [
+            bare.create_new("x"),
+            bare.append("x", b""),
+            bare.write_at("x", 0, b""),
+            bare.truncate("x", 0),
+            bare.sync_data("x"),
+            bare.sync_dir_of("x"),
+            bare.rename("x", "y"),
+            bare.remove("x"),
+        ] {
+            assert_eq!(refused, Err(StorageError::ReadOnly));
+        }
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "something was made");
+
+        let mut files = FileStorage::open(dir()).unwrap();
+        for (file, bytes) in [("journal/1", b"older"), ("journal/2", b"newer"), ("hard", b"other")]
+        {
+            files.create_new(file).unwrap();
+            files.append(file, bytes).unwrap();
+        }
+        let reader = ReadStorage::open(dir()).unwrap();
+        let read = |file: &str| {
+            let mut bytes = [0; 8];
+            reader.read_at(file, 0, &mut bytes).map(|count| bytes[..count].to_vec())
+        };
+        assert_eq!((reader.length("journal/1"), read("journal/1")), (Ok(5), Ok(b"older".to_vec())));
+        files.rename("journal/2", "journal/1").unwrap();
+        assert_eq!(read("journal/1"), Ok(b"older".to_vec()), "it was opened before");
+        assert_eq!(read("journal/2"), Err(StorageError::NotFound));
+        assert_eq!(read("hard"), Ok(b"other".to_vec()));
+        assert_eq!(read("journal/1"), Ok(b"newer".to_vec()), "it was opened anew");
+    }
+}

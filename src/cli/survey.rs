@@ -75,8 +75,7 @@ pub(super) fn storage(dir: &Dir) -> Result<ReadStorage, String> {
     opened.map_err(|error| format!("cannot open the folder journal: {error}"))
 }
 
-/// Does `look` until it is content, at most [`LOOKS_MAX`] times as long as an agent uses the
-/// directory, and once if none does. The last result counts.
+/// Does `look` until it is content, as [`looks`] says, each time over files opened anew.
 ///
 /// # Errors
 /// Those of `look`.
@@ -84,13 +83,22 @@ pub(super) fn look_again<T>(
     dir: &Dir,
     mut look: impl FnMut(&ReadStorage) -> Result<(T, bool), String>,
 ) -> Result<T, String> {
-    let mut looks = 0;
+    looks(|| is_in_use(dir), || look(&storage(dir)?))
+}
+
+/// Does `look` until it is content, at most [`LOOKS_MAX`] times as long as the directory is in use,
+/// and once if it is not. The last result counts.
+fn looks<T>(
+    is_in_use: impl Fn() -> bool,
+    mut look: impl FnMut() -> Result<(T, bool), String>,
+) -> Result<T, String> {
+    let mut count = 0;
     loop {
-        looks += 1;
-        let in_use_before = is_in_use(dir);
-        let (found, is_content) = look(&storage(dir)?)?;
-        let may_have_changed = in_use_before || is_in_use(dir);
-        if is_content || !may_have_changed || looks >= LOOKS_MAX {
+        count += 1;
+        let in_use_before = is_in_use();
+        let (found, is_content) = look()?;
+        let may_have_changed = in_use_before || is_in_use();
+        if is_content || !may_have_changed || count >= LOOKS_MAX {
             return Ok(found);
         }
     }
@@ -180,4 +188,35 @@ fn survey_journal(storage: &dyn Storage, owner: Owner, to: &mut Survey) -> Resul
     }
     to.kept = inspection.kept();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn what_looks_wrong_is_looked_at_again_only_while_an_agent_may_have_changed_it() {
+        // Content from that look on; in use when that many questions are asked, one before a look
+        // and, if that is answered with no, one after it.
+        for (content_at, in_use_for, expected) in [
+            (1, u32::MAX, 1),
+            (3, u32::MAX, 3),
+            (u32::MAX, u32::MAX, LOOKS_MAX),
+            (u32::MAX, 0, 1),
+            // The agent ended during the third look, and might have written last in it.
+            (u32::MAX, 3, 4),
+        ] {
+            let (asked, looked) = (Cell::new(0), Cell::new(0));
+            let is_in_use = || {
+                asked.set(asked.get() + 1);
+                asked.get() <= in_use_for
+            };
+            let found = looks(is_in_use, || {
+                looked.set(looked.get() + 1);
+                Ok((looked.get(), looked.get() >= content_at))
+            });
+            assert_eq!(found, Ok(expected), "content at {content_at}, in use for {in_use_for}");
+        }
+    }
 }
