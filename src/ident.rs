@@ -131,6 +131,12 @@ impl fmt::Display for RunId {
     }
 }
 
+/// Length of a [`Digest`].
+pub const DIGEST_BYTES: usize = 32;
+
+/// A SHA-256.
+pub type Digest = [u8; DIGEST_BYTES];
+
 /// Longest name of a job or a node, in bytes.
 pub const NAME_MAX_BYTES: usize = 128;
 

@@ -11,6 +11,8 @@ mod directory;
 mod programs;
 #[path = "bad_input/requests.rs"]
 mod requests;
+#[path = "bad_input/segments.rs"]
+mod segments;
 #[path = "bad_input/surroundings.rs"]
 mod surroundings;
 

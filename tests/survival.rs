@@ -3,7 +3,6 @@
 //!
 //! Moments are drawn from a seed, which a failure prints; `SURVIVAL_SEED` draws them again.
 #![allow(clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
-#![allow(clippy::print_stderr, reason = "the seed of a failed test is for the person")]
 
 #[path = "survival/audit.rs"]
 mod audit;
@@ -12,13 +11,13 @@ mod common;
 mod observer;
 
 use bellwether::rng::Rng;
-use common::{Agent, Client, DEADLINE, Pid, alive, wait_until};
+use common::{Agent, Client, DEADLINE, Pid, Seed, alive, pass, wait_for_a_file_beside, wait_until};
 use observer::Observer;
 use serde_json::json;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 /// Jobs whose every due second is audited.
 const JOBS: usize = 20;
@@ -171,7 +170,7 @@ impl Trial {
             }
             _ => {
                 self.agent.wait_until_ready_again();
-                wait_for_a_file_beside(self.agent.data_dir());
+                wait_for_a_file_beside(self.agent.data_dir(), Duration::from_secs(1));
                 1
             }
         };
@@ -282,63 +281,4 @@ fn wait_for_the_next(witness: &Path) {
     let length = || fs::metadata(witness).map_or(0, |found| found.len());
     let before = length();
     wait_until(DEADLINE, "a job has written a line", || (length() > before).then_some(()));
-}
-
-/// Waits until a log or a snapshot is being written anew, at most a second.
-fn wait_for_a_file_beside(data_dir: &Path) {
-    let beside: Vec<PathBuf> = ["runs.tmp", "snapshot.tmp", "journal/segment.tmp"]
-        .iter()
-        .map(|name| data_dir.join(name))
-        .collect();
-    let end = Instant::now() + Duration::from_secs(1);
-    // Such a file lives for a moment only, so this looks all the time.
-    while Instant::now() < end && !beside.iter().any(|file| file.exists()) {
-        std::thread::yield_now();
-    }
-}
-
-/// Lets so much time go by, to the microsecond: the moment of a kill is no synchronisation.
-fn pass(time: Duration) {
-    let end = Instant::now() + time;
-    wait_until(DEADLINE, "the moment has come", || {
-        while Instant::now() + Duration::from_millis(12) > end {
-            if Instant::now() >= end {
-                return Some(());
-            }
-            std::hint::spin_loop();
-        }
-        None
-    });
-}
-
-/// The seed of one test; printed when the test fails.
-struct Seed {
-    name: String,
-    value: u64,
-    rng: Rng,
-    has_passed: bool,
-}
-
-impl Seed {
-    fn new(name: &str) -> Seed {
-        let given = std::env::var("SURVIVAL_SEED").ok();
-        let drawn = || {
-            let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock that is set");
-            since.as_nanos() as u64 ^ u64::from(std::process::id()) << 32
-        };
-        let value = given.map_or_else(drawn, |text| text.parse().expect("SURVIVAL_SEED: a number"));
-        Seed { name: name.to_owned(), value, rng: Rng::new(value), has_passed: false }
-    }
-
-    fn passed(&mut self) {
-        self.has_passed = true;
-    }
-}
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if !self.has_passed {
-            eprintln!("{}: draw the same moments with SURVIVAL_SEED={}", self.name, self.value);
-        }
-    }
 }

@@ -14,7 +14,8 @@ use crate::cluster::Promise;
 use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, StoreId};
 use crate::journal::storage::Storage;
 use crate::journal::{
-    Hard, HardFile, Journal, OpenError, Owner, Record, RunsLog, Settings, WriteError,
+    Hard, HardFile, Journal, OpenError, Owner, Record, RunsLog, Settings, TAILS_MAX_BYTES,
+    WriteError,
 };
 use crate::node::{Found, Identity};
 use crate::run::runs_log::RunsRecord;
@@ -114,7 +115,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     let mut storage = FileStorage::open(top).map_err(failed("write to"))?;
     let (mut hard, mut hard_file, hard_bad) = identity(&dir, &mut storage)?;
     let owner = Owner { cluster: hard.cluster, store: hard.store };
-    let settings = Settings { owner, segment_bytes: SEGMENT_BYTES };
+    let settings = journal_settings(owner);
     let (mut replay, mut records) = (Replay::new(), Vec::new());
     let (journal, report) = Journal::open(&mut storage, settings, &mut |item| {
         records.extend(replay.take(item)?);
@@ -158,9 +159,14 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
         boot: hard.boot,
         promise: Promise { epoch: hard.promised_epoch, to: hard.promised_to },
     };
-    let found = Found { identity, state, records, runs };
+    let checkpoint = journal.snapshot().map(|meta| meta.seam.index).zip(journal.snapshot_digest());
+    let found = Found { identity, state, records, runs, checkpoint };
     let files = Files { storage, hard, hard_file, journal, runs: runs_log };
     Ok(Opened { dir, lock, files, found, remarks, warnings })
+}
+
+fn journal_settings(owner: Owner) -> Settings {
+    Settings { owner, segment_bytes: SEGMENT_BYTES, tails_max_bytes: TAILS_MAX_BYTES }
 }
 
 /// The identity in the directory, as the last start left it; a new one for a new directory.
@@ -208,7 +214,7 @@ fn genesis(storage: &mut FileStorage) -> Result<(Hard, HardFile), BootError> {
         promised_to: None,
     };
     let owner = Owner { cluster: hard.cluster, store: hard.store };
-    let settings = Settings { owner, segment_bytes: SEGMENT_BYTES };
+    let settings = journal_settings(owner);
     let mut journal = Journal::create(storage, settings)?;
     let config = store::Record::Config { cluster: hard.cluster, voters: vec![node] };
     let first = Record {

@@ -13,18 +13,16 @@ use std::thread::JoinHandle;
 use mio::Waker;
 
 use super::boot::Files;
-use crate::ident::Index;
-use crate::journal::{GROUP_MAX_BYTES, Progress, Record, WriteError};
-use crate::node::{Batch, Durable};
+use crate::ident::{Index, StreamId};
+use crate::journal::{GROUP_MAX_BYTES, Outputs, Progress, Record, WriteError};
+use crate::node::{Batch, Durable, SnapshotNews, SnapshotWork};
 use crate::run::runs_log::{self, RunsRecord};
-use crate::store::SCHEMA;
+use crate::store::{SCHEMA, output_in};
 use crate::sys::process;
 
 /// Most pieces of work that wait for the disk. The node's own limits keep it far below; a sender
 /// that met a full queue would block the loop until the disk has caught up.
 const QUEUE_MAX: usize = 65_536;
-/// Bytes of snapshot chunks that are written between two groups.
-const SNAPSHOT_STEP_BYTES: usize = 1024 * 1024;
 /// What a record takes in a file beside its payload, generously.
 const FRAME_BYTES: usize = 128;
 
@@ -32,7 +30,8 @@ const FRAME_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) enum Work {
     Commit(Batch),
-    Snapshot(Index, Vec<Vec<u8>>),
+    Snapshot(Index, SnapshotWork),
+    ReadOutputs(StreamId, Vec<Index>),
     CompactRuns(Vec<RunsRecord>),
 }
 
@@ -40,8 +39,10 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) enum Done {
     Durable(Durable),
-    /// The snapshot is in force; or was given up, and why.
-    Snapshot(Option<String>),
+    Snapshot(Index, SnapshotNews),
+    Outputs(StreamId, Vec<(Index, Option<Vec<u8>>)>),
+    /// Something that should be known, and why.
+    Remark(&'static str, String),
     /// The disk failed; nothing more will become durable.
     Failed(String),
 }
@@ -140,7 +141,14 @@ struct Thread {
     files: Files,
     done: Sender<Done>,
     waker: Arc<Waker>,
-    snapshot: Option<VecDeque<Vec<u8>>>,
+    snapshot: Option<Snapshot>,
+}
+
+/// A snapshot that is being written.
+struct Snapshot {
+    index: Index,
+    /// When all of it is written: the records whose output is kept of those before the other.
+    ending: Option<(Vec<Index>, Index)>,
 }
 
 impl Thread {
@@ -149,7 +157,8 @@ impl Thread {
         let _ = process::ask_for_short_turns();
         let mut pulled = VecDeque::new();
         loop {
-            let wait = pulled.is_empty() && self.snapshot.is_none();
+            let busy = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.ending.is_some());
+            let wait = pulled.is_empty() && !busy;
             if !queue.pull(&mut pulled, wait) && pulled.is_empty() {
                 return;
             }
@@ -171,7 +180,8 @@ impl Thread {
             None => {}
             Some(Work::Commit(batch)) => pulled.push_front(Work::Commit(batch)),
             Some(Work::CompactRuns(live)) => self.compact_runs(&live)?,
-            Some(Work::Snapshot(index, chunks)) => self.begin_snapshot(index, chunks)?,
+            Some(Work::Snapshot(index, work)) => self.snapshot_work(index, work)?,
+            Some(Work::ReadOutputs(stream, records)) => self.read_outputs(stream, &records),
         }
         self.step_snapshot()
     }
@@ -208,10 +218,12 @@ impl Thread {
         }
         let (journal_bytes, snapshot_bytes) =
             (journal.bytes_since_snapshot(), journal.snapshot_bytes());
-        let runs_bytes = runs.bytes();
-        for batch in group {
-            let ticket = batch.ticket;
-            self.send(Done::Durable(Durable { ticket, journal_bytes, snapshot_bytes, runs_bytes }));
+        let (runs_bytes, outputs_old) = (runs.bytes(), journal.outputs_old());
+        for Batch { ticket, .. } in group {
+            let ticket = *ticket;
+            let durable =
+                Durable { ticket, journal_bytes, snapshot_bytes, runs_bytes, outputs_old };
+            self.send(Done::Durable(durable));
         }
         self.wake();
         Ok(())
@@ -227,36 +239,50 @@ impl Thread {
         }
     }
 
-    fn begin_snapshot(&mut self, index: Index, chunks: Vec<Vec<u8>>) -> Result<(), WriteError> {
+    fn snapshot_work(&mut self, index: Index, work: SnapshotWork) -> Result<(), WriteError> {
         let Files { storage, journal, .. } = &mut self.files;
-        match journal.snapshot_begin(storage, index, chunks.len() as u64) {
-            Ok(()) => {
-                self.snapshot = Some(chunks.into());
-                Ok(())
+        let is_ours = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.index == index);
+        let done = match work {
+            SnapshotWork::Begin => {
+                self.snapshot = Some(Snapshot { index, ending: None });
+                journal.snapshot_begin(storage, index)
             }
-            Err(error) => self.give_up_snapshot(error),
-        }
+            // It was given up here, which the node did not know yet.
+            SnapshotWork::Part(_) | SnapshotWork::End(..) | SnapshotWork::Abort if !is_ours => {
+                return Ok(());
+            }
+            SnapshotWork::Part(chunks) => {
+                let written = chunks.iter().try_for_each(|c| journal.snapshot_chunk(storage, c));
+                if written.is_ok() {
+                    self.say(Done::Snapshot(index, SnapshotNews::PartWritten));
+                }
+                written
+            }
+            SnapshotWork::End(chunks, keep, keep_before) => {
+                self.snapshot = Some(Snapshot { index, ending: Some((keep, keep_before)) });
+                chunks.iter().try_for_each(|c| journal.snapshot_chunk(storage, c))
+            }
+            SnapshotWork::Abort => {
+                self.snapshot = None;
+                return journal.snapshot_abort(storage);
+            }
+        };
+        done.or_else(|error| self.give_up_snapshot(error))
     }
 
     fn step_snapshot(&mut self) -> Result<(), WriteError> {
-        let Some(chunks) = &mut self.snapshot else { return Ok(()) };
-        let Files { storage, journal, .. } = &mut self.files;
-        let mut written = 0;
-        while written < SNAPSHOT_STEP_BYTES {
-            let Some(chunk) = chunks.pop_front() else { break };
-            written += chunk.len();
-            if let Err(error) = journal.snapshot_chunk(storage, &chunk) {
-                return self.give_up_snapshot(error);
-            }
-        }
-        if written > 0 {
+        let Some(Snapshot { index, ending: Some((keep, keep_before)) }) = &self.snapshot else {
             return Ok(());
-        }
-        match journal.snapshot_finish_step(storage) {
+        };
+        let (index, keep_before) = (*index, *keep_before);
+        let outputs = Outputs { extract: &output_of, keep, keep_before };
+        let Files { storage, journal, .. } = &mut self.files;
+        match journal.snapshot_finish_step(storage, &outputs) {
             Ok(Progress::More) => Ok(()),
             Ok(Progress::Done) => {
                 self.snapshot = None;
-                self.say(Done::Snapshot(None));
+                let digest = journal.snapshot_digest().unwrap_or_default();
+                self.say(Done::Snapshot(index, SnapshotNews::InForce(digest)));
                 Ok(())
             }
             Err(error) => self.give_up_snapshot(error),
@@ -266,14 +292,38 @@ impl Thread {
     /// A snapshot that can't be written costs nothing but the room of the old segments, unless the
     /// disk itself has failed.
     fn give_up_snapshot(&mut self, error: WriteError) -> Result<(), WriteError> {
-        self.snapshot = None;
+        let given_up = self.snapshot.take();
         match error {
             WriteError::NoSpace | WriteError::Damaged(_) | WriteError::NotNewer => {
-                self.say(Done::Snapshot(Some(error.to_string())));
+                self.send(Done::Remark("snapshot given up", error.to_string()));
+                if let Some(Snapshot { index, .. }) = given_up {
+                    self.say(Done::Snapshot(index, SnapshotNews::GivenUp));
+                }
                 Ok(())
             }
             WriteError::Failed(_) | WriteError::Poisoned => Err(error),
         }
+    }
+
+    /// What can't be read is missing, which is said, and nothing more: it is of no need.
+    fn read_outputs(&mut self, stream: StreamId, records: &[Index]) {
+        let Files { storage, journal, .. } = &mut self.files;
+        let mut outputs = Vec::with_capacity(records.len());
+        let mut wrong = None;
+        for &index in records {
+            let output = journal.output(storage, index, &output_of);
+            outputs.push((
+                index,
+                output.unwrap_or_else(|error| {
+                    wrong = Some(error.to_string());
+                    None
+                }),
+            ));
+        }
+        if let Some(why) = wrong {
+            self.send(Done::Remark("the output of a run cannot be read", why));
+        }
+        self.say(Done::Outputs(stream, outputs));
     }
 
     fn say(&self, done: Done) {
@@ -297,13 +347,17 @@ fn next_group(pulled: &mut VecDeque<Work>) -> Vec<Batch> {
     while let Some(work) = pulled.pop_front() {
         match work {
             Work::Commit(batch) => group.push(batch),
-            other @ (Work::Snapshot(..) | Work::CompactRuns(_)) => {
+            other @ (Work::Snapshot(..) | Work::ReadOutputs(..) | Work::CompactRuns(_)) => {
                 pulled.push_front(other);
                 break;
             }
         }
     }
     group
+}
+
+fn output_of<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    output_in(record.kind, record.schema, record.payload)
 }
 
 fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRecord<'_>> {
@@ -349,7 +403,7 @@ mod tests {
         let count = QUEUE_MAX as u64 + 100;
         let thread = std::thread::spawn(move || {
             for number in 0..count {
-                sender.push(Work::Snapshot(Index(number), Vec::new()));
+                sender.push(Work::Snapshot(Index(number), SnapshotWork::Begin));
             }
             sender.close();
             sender.push(Work::CompactRuns(Vec::new()));

@@ -3,7 +3,7 @@
 //! One turn: wait for events or the next deadline, turn them into inputs, carry out effects, move
 //! bytes of the connections that have something to do. Nothing in a turn waits.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
@@ -23,6 +23,7 @@ use super::watch::{self, Watches};
 use super::zones::FileZones;
 use super::{Settings, boot, open};
 use crate::http;
+use crate::ident::StreamId;
 use crate::node::{Effect, Input, Level, Node, Produced};
 use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::timerfd::{Alarm, WallTimer};
@@ -58,6 +59,8 @@ pub(super) struct Agent {
     accept_again_at: Option<Mono>,
     conns: Conns,
     dirty: VecDeque<Token>,
+    /// Connections whose stream waits for the disk.
+    waiting: BTreeMap<StreamId, Token>,
     link: Link,
     link_has_more: bool,
     watches: Watches,
@@ -132,6 +135,7 @@ impl Agent {
             accept_again_at: None,
             conns,
             dirty: VecDeque::new(),
+            waiting: BTreeMap::new(),
             link,
             link_has_more: false,
             watches: Watches::default(),
@@ -229,7 +233,13 @@ impl Agent {
                     self.dirty.extend(token);
                 }
                 Effect::Commit(batch) => self.disk.push(Work::Commit(batch)),
-                Effect::Snapshot(index, chunks) => self.disk.push(Work::Snapshot(index, chunks)),
+                Effect::Snapshot(index, work) => self.disk.push(Work::Snapshot(index, work)),
+                Effect::ReadOutputs(id, list) => self.disk.push(Work::ReadOutputs(id, list)),
+                Effect::StreamReady(stream) => {
+                    let token = self.waiting.remove(&stream);
+                    wishes.extend(token.map(|token| Wish::Piece(token, stream)));
+                }
+                Effect::Halt(why) => self.fail("halted", why),
                 Effect::CompactRuns(live) => self.disk.push(Work::CompactRuns(live)),
                 Effect::Launcher(command) => {
                     if let Err(why) = self.link.send(&command) {
@@ -256,11 +266,20 @@ impl Agent {
             Wish::Answer(id, peer, request) => self.input(Input::Request { id, peer, request }),
             Wish::Piece(token, stream) => {
                 let mut piece = Vec::new();
-                let done = self.node.produce(stream, &mut piece) == Produced::Done;
-                self.conns.piece(token, &piece, done, self.now.mono);
-                self.dirty.push_back(token);
+                let produced = self.node.produce(stream, &mut piece);
+                if produced == Produced::Waiting {
+                    self.waiting.insert(stream, token);
+                }
+                if produced != Produced::Waiting || !piece.is_empty() {
+                    self.conns.piece(token, &piece, produced == Produced::Done, self.now.mono);
+                    self.dirty.push_back(token);
+                }
+                self.effects();
             }
-            Wish::Cancel(stream) => self.node.handle(Input::StreamClosed(stream), self.now),
+            Wish::Cancel(stream) => {
+                self.waiting.remove(&stream);
+                self.node.handle(Input::StreamClosed(stream), self.now);
+            }
         }
     }
 
@@ -347,11 +366,9 @@ impl Agent {
         while let Some(done) = self.disk.poll() {
             match done {
                 Done::Durable(durable) => self.input(Input::Durable(durable)),
-                Done::Snapshot(None) => self.input(Input::SnapshotDone(true)),
-                Done::Snapshot(Some(why)) => {
-                    self.log.say(Level::Warn, "snapshot given up", vec![("why", why)]);
-                    self.input(Input::SnapshotDone(false));
-                }
+                Done::Snapshot(index, news) => self.input(Input::Snapshot(index, news)),
+                Done::Outputs(stream, outputs) => self.input(Input::Outputs(stream, outputs)),
+                Done::Remark(what, why) => self.log.say(Level::Warn, what, vec![("why", why)]),
                 Done::Failed(why) => self.fail("the disk failed", why),
             }
         }

@@ -50,9 +50,9 @@ pub(super) fn show(call: &Call<'_>) -> Handled {
         let sentence = "the job has no execution of this id, or it is no longer kept";
         return Err(Response::error(404, "not_found", sentence));
     };
-    let mut body = Vec::new();
-    found.render(call.view, job, style(call, false)?, &mut body);
-    Ok(Answer::Now(call.json(200, body)))
+    let items = Items::Executions([(job.id, Item::of(&found))].into(), style(call, false)?);
+    let stream = Stream::new(items, call.wants_pretty()).single();
+    Ok(Answer::Stream(Response::new(200, Body::Empty), Box::new(stream)))
 }
 
 /// Every open run of the cluster, oldest first.

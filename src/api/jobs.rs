@@ -14,7 +14,7 @@ use crate::cron::{self, Place, Zone, civil};
 use crate::http::{Body, Response};
 use crate::ident::JobId;
 use crate::job::{Concurrency, Draft, Mode, Parsed, Refusal, RefusalKind, RunOn, Spec, Status};
-use crate::schedule::choose_targets;
+use crate::schedule::{choose_targets, timing};
 use crate::store::{Claim, Facts, JOBS_MAX, Job, JobPut, Record, Trigger};
 use crate::time::Second;
 
@@ -154,7 +154,7 @@ pub(super) struct NotRun {
 pub(super) fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, NotRun> {
     let conflict = |code, sentence: String| NotRun { status: 409, code, sentence };
     if job.facts.forbid {
-        if let Some(open) = job.fires.open_runs().next() {
+        if let Some(open) = job.open_runs().next() {
             let id = crate::run::launch::execution_id(view.state, open);
             let sentence = format!("the run {id} is open, and the job forbids two at once");
             return Err(conflict("overlap", sentence));
@@ -248,6 +248,7 @@ fn put_change(
     let put = JobPut {
         name: spec.name.clone(),
         spec: canonical,
+        timing: timing(&spec),
         facts,
         mark: moves.then(|| now.max(start)),
         anchor: other_times.then_some(now),
@@ -414,10 +415,10 @@ fn sort(call: &Call<'_>, page: &Page, jobs: &mut [&Job]) -> Result<(), Response>
         Some(key @ ("displayname" | "schedule")) => {
             jobs.sort_by_cached_key(|job| peek::text(&job.spec, key));
         }
-        Some("success_count") => jobs.sort_by_key(|job| job.success_count),
-        Some("error_count") => jobs.sort_by_key(|job| job.error_count),
-        Some("last_success") => jobs.sort_by_key(|job| job.last_success),
-        Some("last_error") => jobs.sort_by_key(|job| job.last_error),
+        Some("success_count") => jobs.sort_by_key(|job| job.counts().success_count),
+        Some("error_count") => jobs.sort_by_key(|job| job.counts().error_count),
+        Some("last_success") => jobs.sort_by_key(|job| job.counts().last_success),
+        Some("last_error") => jobs.sort_by_key(|job| job.counts().last_error),
         Some("next") => jobs.sort_by_cached_key(|job| view.scheduler.next_due(job, view.now)),
         Some(_) => {
             let fields = "name, displayname, schedule, success_count, error_count, last_success, \

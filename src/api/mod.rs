@@ -24,7 +24,7 @@ mod tags;
 pub use context::JobContext;
 pub use guard::{HostRule, Peer, Role};
 pub use keys::key_text;
-pub use stream::Stream;
+pub use stream::{Progress, Stream};
 
 use std::time::Duration;
 

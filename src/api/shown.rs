@@ -9,7 +9,7 @@ use crate::job::{ExecutionView, Hot, Status, pretty, render};
 use crate::run::dispatch::Heard;
 use crate::run::order::Stage;
 use crate::store::{
-    self, End, Ending, Fire, Job, Reason, Run, RunState, Skip, SkipReason, Trigger,
+    self, End, Ending, Execution, Job, Reason, RunState, Skip, SkipReason, Trigger,
 };
 use crate::time::Wall;
 
@@ -27,12 +27,13 @@ pub(super) fn job(
 
 /// What of a job changes without its user.
 pub(super) fn hot(view: &View<'_>, job: &Job, warnings: Vec<String>) -> Hot {
+    let counts = job.counts();
     Hot {
-        success_count: job.success_count,
-        error_count: job.error_count,
-        missed_count: job.missed_count,
-        last_success: job.last_success,
-        last_error: job.last_error,
+        success_count: counts.success_count,
+        error_count: counts.error_count,
+        missed_count: counts.missed_count,
+        last_success: counts.last_success,
+        last_error: counts.last_error,
         status: status(job),
         next: view.scheduler.next_due(job, view.now).map(|due| due.wall()),
         dependent_jobs: Vec::new(),
@@ -45,7 +46,7 @@ pub(super) fn hot(view: &View<'_>, job: &Job, warnings: Vec<String>) -> Hot {
 
 /// The outcome of the job's last group.
 pub(super) fn status(job: &Job) -> Status {
-    match job.status {
+    match job.counts().status {
         store::Status::Untriggered => Status::Untriggered,
         store::Status::Success => Status::Success,
         store::Status::Failed => Status::Failed,
@@ -56,7 +57,7 @@ pub(super) fn status(job: &Job) -> Status {
 /// One run, or one range of skipped due times.
 #[derive(Clone, Copy)]
 pub(super) enum Shown<'a> {
-    Run(&'a Fire, &'a Run),
+    Run(Execution),
     Skip(Index, Wall, &'a Skip),
 }
 
@@ -77,8 +78,8 @@ impl Shown<'_> {
                 SkipReason::WindowPassed | SkipReason::NoNode => execution::State::Missed,
                 SkipReason::Lost => execution::State::Lost,
             },
-            Shown::Run(fire, run) => match run.state {
-                RunState::Open => heard_state(view.dispatch.heard(fire.run_id(run))),
+            Shown::Run(execution) => match execution.run.state {
+                RunState::Open => heard_state(view.dispatch.heard(execution.id())),
                 RunState::Ended(ending) => ended_state(ending.end),
             },
         }
@@ -87,7 +88,7 @@ impl Shown<'_> {
     /// The claim or the skip that made it.
     pub(super) fn group(&self) -> Index {
         match self {
-            Shown::Run(fire, _) => fire.group,
+            Shown::Run(execution) => execution.group,
             Shown::Skip(index, _, _) => *index,
         }
     }
@@ -95,7 +96,7 @@ impl Shown<'_> {
     /// Which try it was.
     pub(super) fn attempt(&self) -> u32 {
         match self {
-            Shown::Run(_, run) => run.attempt,
+            Shown::Run(execution) => execution.run.attempt,
             Shown::Skip(..) => 1,
         }
     }
@@ -103,7 +104,7 @@ impl Shown<'_> {
     /// When it started, or was decided.
     pub(super) fn started_at(&self, view: &View<'_>) -> Wall {
         match self {
-            Shown::Run(fire, run) => started(view, fire, run),
+            Shown::Run(execution) => started(view, execution),
             Shown::Skip(_, wall, _) => *wall,
         }
     }
@@ -111,7 +112,7 @@ impl Shown<'_> {
     /// When it ended; `None` while it is open.
     pub(super) fn finished_at(&self) -> Option<Wall> {
         match self {
-            Shown::Run(_, run) => match run.state {
+            Shown::Run(execution) => match execution.run.state {
                 RunState::Open => None,
                 RunState::Ended(ending) => Some(ending.finished),
             },
@@ -119,10 +120,27 @@ impl Shown<'_> {
         }
     }
 
-    /// Appends its object.
-    pub(super) fn render(&self, view: &View<'_>, job: &Job, style: Style, out: &mut Vec<u8>) {
+    /// The record that holds its last output, if that is to be shown.
+    pub(super) fn output(&self, style: Style) -> Option<Index> {
         match self {
-            Shown::Run(fire, run) => render_run(view, job, fire, run, style, out),
+            Shown::Run(execution) if style.output_max != Some(0) => {
+                execution.may_have_output().then_some(execution.run.record)
+            }
+            Shown::Run(_) | Shown::Skip(..) => None,
+        }
+    }
+
+    /// Appends its object; `output` is the last of what it printed, where that is known.
+    pub(super) fn render(
+        &self,
+        view: &View<'_>,
+        job: &Job,
+        style: Style,
+        output: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) {
+        match self {
+            Shown::Run(execution) => render_run(view, job, execution, (style, output), out),
             Shown::Skip(index, wall, skip) => {
                 render_skip(self.state(view), job, (*index, *wall), skip, out);
             }
@@ -132,37 +150,43 @@ impl Shown<'_> {
 
 /// Everything that the job's history holds, newest first.
 pub(super) fn history(job: &Job) -> Vec<Shown<'_>> {
-    let runs =
-        job.fires.iter().flat_map(|fire| fire.runs.iter().map(move |run| Shown::Run(fire, run)));
-    let skips = job.skips.iter().map(|(index, wall, skip)| Shown::Skip(*index, *wall, skip));
+    let runs = job.executions().map(Shown::Run);
+    let skips = job.skips().map(|(index, wall, skip)| Shown::Skip(*index, *wall, skip));
     let mut all: Vec<Shown<'_>> = runs.chain(skips).collect();
     all.sort_by_key(|shown| std::cmp::Reverse(shown.group()));
     all
 }
 
-fn render_run(view: &View<'_>, job: &Job, fire: &Fire, run: &Run, style: Style, out: &mut Vec<u8>) {
-    let id = fire.run_id(run);
+fn render_run(
+    view: &View<'_>,
+    job: &Job,
+    execution: &Execution,
+    (style, output): (Style, Option<&[u8]>),
+    out: &mut Vec<u8>,
+) {
+    let run = &execution.run;
     let ended = match run.state {
         RunState::Open => None,
         RunState::Ended(ending) => Some(ending),
     };
-    let kept = view.state.tail(id);
-    let tail = kept.unwrap_or_default();
+    let tail = output.unwrap_or_default();
     let shown = &tail[tail.len() - style.output_max.unwrap_or(tail.len()).min(tail.len())..];
     let output_bytes = ended.map_or(0, |ending| ending.output_bytes);
-    let reason = ended.map_or(Cow::Borrowed(""), |ending| reason(&ending, kept.is_some()));
+    let reason = ended.map_or(Cow::Borrowed(""), |ending| {
+        reason(&ending, output.is_some() || style.output_max == Some(0))
+    });
     let node_name = crate::run::launch::node_name(view.state, run.node);
     // The only node with a session is this one, as long as there is no network.
     let contact = Contact { reachable: run.node == view.me, last_seen: view.now.wall };
     ExecutionView {
         job_name: &job.name,
         node_name: &node_name,
-        group: fire.group,
+        group: execution.group,
         attempt: run.attempt,
-        state: Shown::Run(fire, run).state(view),
-        trigger: trigger(fire.trigger),
-        scheduled_for: fire.due.map_or(fire.claimed, |due| due.wall()),
-        started_at: started(view, fire, run),
+        state: Shown::Run(*execution).state(view),
+        trigger: trigger(execution.trigger),
+        scheduled_for: execution.scheduled_for(),
+        started_at: started(view, execution),
         finished_at: ended.map(|ending| ending.finished),
         exit_code: ended.and_then(|ending| ending.exit_code),
         signal: ended.and_then(|ending| ending.signal),
@@ -216,12 +240,12 @@ fn render_skip(
     .render(out);
 }
 
-fn started(view: &View<'_>, fire: &Fire, run: &Run) -> Wall {
-    match (run.state, view.dispatch.heard(fire.run_id(run))) {
+fn started(view: &View<'_>, execution: &Execution) -> Wall {
+    match (execution.run.state, view.dispatch.heard(execution.id())) {
         (RunState::Ended(ending), _) => ending.started,
         (RunState::Open, Heard::Running(since)) => since,
         (RunState::Open, Heard::Nothing | Heard::Ordered | Heard::Starting | Heard::Concluding) => {
-            fire.claimed
+            execution.claimed
         }
     }
 }
@@ -313,7 +337,7 @@ fn errno_text(errno: i32) -> Cow<'static, str> {
 /// The run that an execution's id names, if `job` has it.
 pub(super) fn find<'a>(view: &View<'_>, job: &'a Job, id: &str) -> Option<Shown<'a>> {
     history(job).into_iter().find(|shown| match shown {
-        Shown::Run(fire, run) => execution_id(view, fire.run_id(run)) == id,
+        Shown::Run(execution) => execution_id(view, execution.id()) == id,
         Shown::Skip(index, _, _) => format!("{index}-skip") == id,
     })
 }

@@ -4,7 +4,7 @@
 //! comes: what was deleted meanwhile is left out, nothing appears twice, and no answer is ever in
 //! memory as a whole.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::View;
 use super::shown::{self, Shown, Style};
@@ -13,11 +13,30 @@ use crate::job::{Pretty, render};
 
 /// How many bytes one piece is to have; it may be longer by one object.
 const PIECE_BYTES: usize = 64 * 1024;
+/// Most outputs that are asked for at once.
+pub(super) const OUTPUTS_MAX: usize = 32;
+/// How many entries of the list are looked through for them.
+const LOOK_AHEAD: usize = 1_024;
 
-/// An array that is on its way out.
+/// What comes next of a stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// There is more.
+    More,
+    /// It goes on when [`Stream::give`] has told what these records, at most [`OUTPUTS_MAX`], hold
+    /// of the output of runs.
+    Wants(Vec<Index>),
+    /// That was the last.
+    Done,
+}
+
+/// An array, or a single object, that is on its way out.
 #[derive(Debug)]
 pub struct Stream {
     items: Items,
+    /// The last output of the next executions, by the record that holds it, as far as it is kept.
+    outputs: BTreeMap<Index, Option<Vec<u8>>>,
+    is_array: bool,
     pretty: Option<Pretty>,
     begun: bool,
     first: bool,
@@ -40,31 +59,63 @@ pub(super) enum Item {
 impl Item {
     pub(super) fn of(shown: &Shown<'_>) -> Item {
         match shown {
-            Shown::Run(fire, run) => Item::Run(fire.run_id(run)),
+            Shown::Run(execution) => Item::Run(execution.id()),
             Shown::Skip(index, _, _) => Item::Skip(*index),
         }
+    }
+
+    /// The entry, if it still exists.
+    fn find<'a>(self, view: &View<'a>, job: JobId) -> Option<(&'a crate::store::Job, Shown<'a>)> {
+        let job = view.state.job_or_deleted(job)?;
+        let shown = match self {
+            Item::Run(id) => Shown::Run(job.execution(id)?),
+            Item::Skip(wanted) => {
+                let (index, wall, skip) = job.skips().find(|(index, _, _)| *index == wanted)?;
+                Shown::Skip(*index, *wall, skip)
+            }
+        };
+        Some((job, shown))
     }
 }
 
 impl Stream {
     pub(super) fn new(items: Items, wants_pretty: bool) -> Stream {
         let pretty = wants_pretty.then(Pretty::default);
-        Stream { items, pretty, begun: false, first: true }
+        let outputs = BTreeMap::new();
+        Stream { items, outputs, is_array: true, pretty, begun: false, first: true }
     }
 
-    /// Appends the next piece to `out` and says whether it was the last.
-    pub fn produce(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+    /// One object instead of an array; `null` if it is gone when its turn comes.
+    pub(super) fn single(self) -> Stream {
+        Stream { is_array: false, ..self }
+    }
+
+    /// Appends the next piece to `out`, and says what comes next.
+    pub fn produce(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> Progress {
         let mut piece = Vec::with_capacity(PIECE_BYTES / 8);
-        if !self.begun {
-            self.begun = true;
+        let mut progress = Progress::More;
+        if !self.begun && self.is_array {
             piece.push(b'[');
         }
-        let mut done = false;
-        while piece.len() < PIECE_BYTES && !done {
-            done = !self.next(view, &mut piece);
+        self.begun = true;
+        while piece.len() < PIECE_BYTES && progress == Progress::More {
+            let wanted = self.wanted(view);
+            progress = match (wanted.is_empty(), self.is_at_end()) {
+                (false, _) => Progress::Wants(wanted),
+                (true, false) => {
+                    self.next(view, &mut piece);
+                    Progress::More
+                }
+                (true, true) => Progress::Done,
+            };
         }
+        let done = progress == Progress::Done;
         if done {
-            piece.push(b']');
+            piece.extend_from_slice(match (self.is_array, self.first) {
+                (true, _) => b"]",
+                (false, true) => b"null",
+                (false, false) => b"",
+            });
         }
         match &mut self.pretty {
             None => out.extend_from_slice(&piece),
@@ -75,46 +126,59 @@ impl Stream {
                 }
             }
         }
-        done
+        progress
     }
 
-    /// Appends the next object, if it still exists; false when there is none left.
-    fn next(&mut self, view: &View<'_>, piece: &mut Vec<u8>) -> bool {
+    /// Tells what records hold of the output of runs; `None` where nothing is kept any more.
+    pub fn give(&mut self, outputs: Vec<(Index, Option<Vec<u8>>)>) {
+        self.outputs.extend(outputs);
+    }
+
+    fn is_at_end(&self) -> bool {
+        match &self.items {
+            Items::Jobs(jobs) => jobs.is_empty(),
+            Items::Executions(items, _) => items.is_empty(),
+        }
+    }
+
+    /// The records whose outputs must be known before the next object can be made; with them, those
+    /// for the objects after it.
+    fn wanted(&self, view: &View<'_>) -> Vec<Index> {
+        let Items::Executions(items, style) = &self.items else { return Vec::new() };
+        let output = |(job, item): &(JobId, Item)| {
+            let (_, shown) = item.find(view, *job)?;
+            shown.output(*style).filter(|record| !self.outputs.contains_key(record))
+        };
+        match items.front().and_then(output) {
+            Some(_) => items.iter().take(LOOK_AHEAD).filter_map(output).take(OUTPUTS_MAX).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Appends the next object, if it still exists.
+    fn next(&mut self, view: &View<'_>, piece: &mut Vec<u8>) {
         let length = piece.len();
         if !self.first {
             piece.push(b',');
         }
         let object = piece.len();
-        let more = match &mut self.items {
-            Items::Jobs(jobs) => jobs.pop_front().map(|id| {
-                if let Some(job) = view.state.job(id) {
+        match &mut self.items {
+            Items::Jobs(jobs) => {
+                if let Some(job) = jobs.pop_front().and_then(|id| view.state.job(id)) {
                     render(&job.spec, &shown::hot(view, job, Vec::new()), piece);
                 }
-            }),
-            Items::Executions(items, style) => items.pop_front().map(|(job, item)| {
-                execution(view, job, item, *style, piece);
-            }),
-        };
+            }
+            Items::Executions(items, style) => {
+                let found = items.pop_front().and_then(|(job, item)| item.find(view, job));
+                if let Some((job, shown)) = found {
+                    let output = shown.output(*style).and_then(|at| self.outputs.remove(&at));
+                    shown.render(view, job, *style, output.flatten().as_deref(), piece);
+                }
+            }
+        }
         match piece.len() > object {
             true => self.first = false,
             false => piece.truncate(length),
-        }
-        more.is_some()
-    }
-}
-
-fn execution(view: &View<'_>, job: JobId, item: Item, style: Style, piece: &mut Vec<u8>) {
-    let Some(job) = view.state.job_or_deleted(job) else { return };
-    match item {
-        Item::Run(id) => {
-            let Some(fire) = job.fires.get(id.group) else { return };
-            let Some(run) = fire.runs.iter().find(|run| fire.run_id(run) == id) else { return };
-            Shown::Run(fire, run).render(view, job, style, piece);
-        }
-        Item::Skip(wanted) => {
-            let kept = job.skips.iter().find(|(index, _, _)| *index == wanted);
-            let Some((index, wall, skip)) = kept else { return };
-            Shown::Skip(*index, *wall, skip).render(view, job, style, piece);
         }
     }
 }

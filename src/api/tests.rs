@@ -37,6 +37,8 @@ struct World {
     not_ready: Vec<&'static str>,
     now: Now,
     peer: Peer,
+    /// What runs printed, by the record of their end.
+    outputs: BTreeMap<Index, Vec<u8>>,
 }
 
 impl World {
@@ -52,6 +54,7 @@ impl World {
             not_ready: Vec::new(),
             now: Now { mono: Mono(0), wall: NOON },
             peer: peer(Some(Role::Admin)),
+            outputs: BTreeMap::new(),
         };
         world.apply(Record::Config { cluster: ClusterId(5), voters: vec![node(1)] });
         world.apply(Record::Node(member(1, "n1")));
@@ -102,12 +105,25 @@ impl World {
             Answer::Now(response) => response,
             Answer::Leave => left(&self.view()),
             Answer::Stream(mut head, mut stream) => {
-                let mut body = Vec::new();
-                while !stream.produce(&self.view(), &mut body) {}
-                head.body = Body::Bytes(body);
+                head.body = Body::Bytes(self.read(&mut stream));
                 head
             }
             Answer::Change(change) => self.change(*change),
+        }
+    }
+
+    /// All of a stream, which is told what it wants to know.
+    fn read(&self, stream: &mut Stream) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            match stream.produce(&self.view(), &mut all) {
+                Progress::More => {}
+                Progress::Wants(records) => {
+                    let kept = |index| (index, self.outputs.get(&index).cloned());
+                    stream.give(records.into_iter().map(kept).collect());
+                }
+                Progress::Done => return all,
+            }
         }
     }
 
@@ -191,6 +207,7 @@ impl World {
             output_bytes: tail.len() as u64,
         };
         self.apply(Record::Finished(Finished { run, ending, tail: tail.to_vec() }));
+        self.outputs.insert(self.state.applied(), tail.to_vec());
     }
 }
 

@@ -187,6 +187,7 @@ pub(super) fn kind_name(record: &Record) -> &'static str {
         Record::Skip(_) => "skip",
         Record::ClockCorrected { .. } => "clock_corrected",
         Record::Keyed(keyed) => kind_name(&keyed.record),
+        Record::Checkpoint { .. } => "checkpoint",
     }
 }
 
@@ -214,6 +215,9 @@ fn fields(record: &Record, secrets: bool) -> Map<String, Value> {
         Record::Finished(finished) => finished_json(finished),
         Record::Skip(skip) => skip_json(skip),
         Record::ClockCorrected { to } => json!({"to": second(*to)}),
+        Record::Checkpoint { previous } => json!({
+            "previous": previous.map(|(index, _)| index.0),
+        }),
         Record::Keyed(keyed) => {
             let mut inner = fields(&keyed.record, secrets);
             inner.insert("key".into(), keyed.key.text.as_str().into());

@@ -180,8 +180,7 @@ fn stats_json(found: &Survey, torn_bytes: u64) -> Value {
     let bytes = |of: &dyn Fn(&str) -> bool| -> u64 {
         found.parts.iter().filter(|part| of(&part.file)).map(|part| part.bytes).sum()
     };
-    let runs =
-        |job: &crate::store::Job| job.fires.iter().map(|fire| fire.runs.len()).sum::<usize>();
+    let runs = |job: &crate::store::Job| job.executions().count();
     let executions: usize = state.jobs_by_name().map(runs).sum();
     let hex = |number: u64| format!("{number:016x}");
     json!({

@@ -15,7 +15,8 @@ use super::{USAGE, aside, say};
 use crate::agent::{FileStorage, FileZones, SEGMENT_BYTES, UNFINISHED};
 use crate::ident::{ClusterId, Index, NodeId, StoreId};
 use crate::journal::{
-    GROUP_MAX_BYTES, Hard, HardFile, Journal, OpenError, Owner, Progress, Record, RunsLog, Settings,
+    GROUP_MAX_BYTES, Hard, HardFile, Journal, OpenError, Outputs, Owner, Progress, Record, RunsLog,
+    Settings, TAILS_MAX_BYTES,
 };
 use crate::schedule::Scheduler;
 use crate::store::{self, Entry, Member, MemberState, SkipReason, State};
@@ -134,6 +135,7 @@ fn losses(found: &Survey) -> Vec<String> {
     } else {
         sentences.push("no record is lost".to_owned());
     }
+    sentences.push("what ended runs wrote is not kept".to_owned());
     let newest = crate::cron::civil::format_utc(state.newest_wall());
     sentences.push(format!(
         "kept are the records up to index {kept}, of {newest}, with {} jobs; {} open runs end as \
@@ -161,7 +163,8 @@ fn build(dir: &Dir, found: Survey) -> Result<Index, String> {
     let now = Now { wall, ..now };
     let records = added(&found, &hard, now);
     let owner = Owner { cluster: hard.cluster, store: hard.store };
-    let settings = Settings { owner, segment_bytes: SEGMENT_BYTES };
+    let settings =
+        Settings { owner, segment_bytes: SEGMENT_BYTES, tails_max_bytes: TAILS_MAX_BYTES };
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let mut journal =
         Journal::create_behind(&mut storage, settings, found.kept).map_err(|error| text(&error))?;
@@ -253,11 +256,13 @@ fn snapshot(
     storage: &mut FileStorage,
     state: &State,
 ) -> Result<(), crate::journal::WriteError> {
-    journal.snapshot_begin(storage, state.applied(), state.snapshot().count() as u64)?;
+    journal.snapshot_begin(storage, state.applied())?;
     for chunk in state.snapshot() {
         journal.snapshot_chunk(storage, &chunk)?;
     }
-    while journal.snapshot_finish_step(storage)? == Progress::More {}
+    // What ended runs wrote lies in the files that are moved aside.
+    let outputs = Outputs { extract: &|_| None, keep: &[], keep_before: Index(0) };
+    while journal.snapshot_finish_step(storage, &outputs)? == Progress::More {}
     Ok(())
 }
 

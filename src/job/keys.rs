@@ -14,7 +14,7 @@ use super::request::Refusal;
 use super::spec::{self, Catchup, Concurrency, MASK, RunOn, Spec, split_tag};
 
 /// The one executor of this version.
-pub(super) const EXECUTOR: &str = "shell";
+const EXECUTOR: &str = "shell";
 
 /// Keys that answers hold and requests cannot set; ignored without a word, so that what was got
 /// can be posted back.

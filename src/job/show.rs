@@ -1,10 +1,11 @@
-//! The job object of an answer: the stored bytes of its definition, and after them what changes
-//! without the user.
+//! The job object of an answer: its definition, and after it what changes without the user.
 //!
-//! Nothing here looks into the stored bytes, so that a long list costs little more than copying.
+//! The definition is shown from its stored bytes, which are copied and never read into values, so
+//! that a long list costs little more than copying.
 
 use crate::time::Wall;
 
+use super::canonical;
 use super::spec::words_of;
 use super::write::Object;
 
@@ -63,11 +64,9 @@ words_of!(Status {
 /// Appends a job object to `out`.
 ///
 /// # Panics
-/// When `canonical` is not what [`super::Spec::to_bytes`] gave.
-pub fn render(canonical: &[u8], hot: &Hot, out: &mut Vec<u8>) {
-    let open = canonical.strip_suffix(b"}");
-    assert!(open.is_some(), "a stored definition is a JSON object");
-    out.extend_from_slice(open.unwrap_or_default());
+/// When `stored` is not what [`super::Spec::to_bytes`] gave.
+pub fn render(stored: &[u8], hot: &Hot, out: &mut Vec<u8>) {
+    canonical::show(stored, out);
     let mut object = Object::resume(out);
     object
         .number("success_count", hot.success_count)
@@ -166,6 +165,7 @@ mod tests {
     use super::*;
     use crate::job::Spec;
     use crate::job::json;
+    use crate::job::keys::env_text;
     use crate::job::testing::{random_hot, random_spec};
     use crate::rng::Rng;
 
@@ -213,7 +213,14 @@ mod tests {
             render(&spec.to_bytes(), &hot, &mut out);
             let object = json::read_object(&out).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
             assert_eq!(object["version"], hot.version, "seed {seed}");
-            assert_eq!(object["executor_config"]["command"], object["command"], "seed {seed}");
+            let config = &object["executor_config"];
+            for key in ["command", "cwd", "timeout"] {
+                let shown = config.get(key).and_then(|text| text.as_str()).unwrap_or_default();
+                assert_eq!(object[key], shown, "seed {seed}");
+            }
+            assert_eq!(object["shell"].to_string(), config["shell"].as_str().unwrap());
+            let pairs = config.get("env").and_then(|text| text.as_str()).unwrap_or_default();
+            assert_eq!(pairs, env_text(&spec.env), "seed {seed}");
             assert_eq!(object.contains_key("warnings"), !hot.warnings.is_empty(), "seed {seed}");
             let indented = json::read_object(&pretty(&out));
             assert_eq!(indented, Ok(object), "seed {seed}");
@@ -258,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a stored definition is a JSON object")]
+    #[should_panic(expected = "a stored definition is an object of known keys in their order")]
     fn other_bytes_are_not_shown_as_a_job() {
         render(b"[]", &Hot::default(), &mut Vec::new());
     }

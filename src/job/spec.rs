@@ -13,7 +13,8 @@ use crate::time::Wall;
 
 use super::words;
 
-/// Largest stored form of a definition, in bytes.
+/// Largest stored form of a definition, in bytes. An answer shows `command` and `env` twice, and
+/// every default, so that it is at most twice as long and a little more.
 pub const SPEC_MAX_BYTES: usize = 64 << 10;
 /// Longest `displayname`, `owner` or `timezone`, in bytes.
 pub const LABEL_MAX_BYTES: usize = 256;
@@ -23,7 +24,7 @@ pub const EMAIL_MAX_BYTES: usize = 1_024;
 pub const SCHEDULE_MAX_BYTES: usize = 1_024;
 /// Longest `note`, in bytes.
 pub const NOTE_MAX_BYTES: usize = 4_096;
-/// Longest `command`, in bytes. It is stored in two spellings, so that little more would fit.
+/// Longest `command`, in bytes: about half of a definition.
 pub const COMMAND_MAX_BYTES: usize = 32_000;
 /// Longest `cwd`, in bytes: the system's own limit.
 pub const CWD_MAX_BYTES: usize = 4_095;

@@ -1,5 +1,6 @@
 //! What the tests of this room share: a context with fixed answers, and random jobs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::rng::Rng;
@@ -68,7 +69,8 @@ pub(super) fn random_text(rng: &mut Rng, max_chars: u64) -> String {
     (0..rng.below(max_chars + 1)).map(|_| alphabet[rng.below(16) as usize]).collect()
 }
 
-/// A definition that [`super::read`] accepts under [`Fixed`].
+/// A definition that [`super::read`] accepts under [`Fixed`]. It names every field, so that a new
+/// one is not forgotten.
 pub(super) fn random_spec(rng: &mut Rng) -> Spec {
     let texts = |rng: &mut Rng, name: &str| {
         (0..rng.below(4)).map(|n| (format!("{name}{n}"), random_text(rng, 6))).collect()
@@ -101,7 +103,9 @@ pub(super) fn random_spec(rng: &mut Rng) -> Spec {
         idempotent: rng.chance(1, 2),
         note: random_text(rng, 20),
         executor_extras: texts(rng, "x"),
-        ..Spec::default()
+        tags: BTreeMap::new(),
+        starts_at: None,
+        expires_at: None,
     };
     if spec.schedule.starts_with("CRON_TZ") {
         spec.timezone = "Asia/Tokyo".into();

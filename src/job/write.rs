@@ -74,20 +74,6 @@ impl<'o> Object<'o> {
         }
     }
 
-    /// An object of texts.
-    pub(super) fn texts<'t>(
-        &mut self,
-        key: &str,
-        values: impl IntoIterator<Item = (&'t String, &'t String)>,
-    ) -> &mut Self {
-        let mut inner = Object::begin(self.key(key));
-        for (key, value) in values {
-            inner.text(key, value);
-        }
-        inner.end();
-        self
-    }
-
     /// An array of texts.
     pub(super) fn list(&mut self, key: &str, values: &[String]) -> &mut Self {
         let out = self.key(key);
@@ -107,6 +93,18 @@ impl<'o> Object<'o> {
         self.key(key).extend_from_slice(json.as_bytes());
         self
     }
+}
+
+/// Writes an object of texts.
+pub(super) fn push_texts<'t>(
+    out: &mut Vec<u8>,
+    texts: impl IntoIterator<Item = (&'t String, &'t String)>,
+) {
+    let mut object = Object::begin(out);
+    for (key, value) in texts {
+        object.text(key, value);
+    }
+    object.end();
 }
 
 /// Writes a JSON text: the shortest escapes of what must be escaped (RFC 8259, section 7).

@@ -17,7 +17,7 @@ use super::segment::{
 };
 use super::snapshot::{Origin, SNAPSHOT_FILE, SnapshotMeta, SnapshotReader};
 use super::storage::{Storage, Stored};
-use crate::ident::{Epoch, Index};
+use crate::ident::{Digest, Epoch, Index};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -206,6 +206,8 @@ pub(crate) struct Walk {
     owner: Owner,
     /// The snapshot and its length.
     pub(crate) snapshot: Option<(SnapshotMeta, u64)>,
+    /// Of what is in it.
+    pub(crate) digest: Digest,
     chunks: u64,
     pub(crate) segments: Vec<Segment>,
     /// Behind the last record that was handed on.
@@ -228,6 +230,7 @@ impl Walk {
         Walk {
             owner,
             snapshot: None,
+            digest: Digest::default(),
             chunks: 0,
             segments: Vec::new(),
             seam: Seam::default(),
@@ -258,6 +261,7 @@ impl Walk {
             self.chunks += 1;
         }
         visit(Item::SnapshotEnd).map_err(|what| refused(0, what))?;
+        self.digest = reader.digest().unwrap_or_default();
         self.snapshot = Some((meta, storage.length(SNAPSHOT_FILE)?));
         Ok(())
     }

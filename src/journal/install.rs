@@ -13,6 +13,7 @@ use super::snapshot::{
     Origin, SNAPSHOT_BESIDE, SNAPSHOT_FILE, Setback, SnapshotMeta, SnapshotReader, SnapshotWriter,
 };
 use super::storage::{Storage, remove_if_there};
+use super::tails::{Copying, Outputs, TAILS_BESIDE};
 use super::{Journal, Progress};
 use crate::ident::Index;
 
@@ -21,11 +22,14 @@ use crate::ident::Index;
 pub(crate) struct Pending {
     pub(crate) writer: SnapshotWriter,
     bytes_before: u64,
+    /// Of so many segments the output is copied.
+    copied: usize,
+    copying: Copying,
 }
 
 impl Journal {
     /// Begins a snapshot of the state at `index`, which must be in the journal; drops one that
-    /// was begun before. `count` is kept with it.
+    /// was begun before.
     ///
     /// # Errors
     /// A [`WriteError`]; [`WriteError::NotNewer`] when `index` is not above the snapshot's, or is
@@ -34,14 +38,13 @@ impl Journal {
         &mut self,
         storage: &mut dyn Storage,
         index: Index,
-        count: u64,
     ) -> Result<(), WriteError> {
         self.poison.check()?;
         let seam = match self.seam_at(storage, index) {
             Ok(seam) => seam.ok_or(WriteError::NotNewer)?,
             Err(error) => return Err(self.setback(storage, error.into())),
         };
-        self.begin(storage, SnapshotMeta { seam, count, origin: Origin::Own })
+        self.begin(storage, SnapshotMeta { seam, origin: Origin::Own })
     }
 
     /// Begins a snapshot that the leader sends, which stands for all up to `seam`.
@@ -52,9 +55,8 @@ impl Journal {
         &mut self,
         storage: &mut dyn Storage,
         seam: Seam,
-        count: u64,
     ) -> Result<(), WriteError> {
-        self.begin(storage, SnapshotMeta { seam, count, origin: Origin::Peer })
+        self.begin(storage, SnapshotMeta { seam, origin: Origin::Peer })
     }
 
     /// Writes the next chunk of the snapshot that was begun. It is durable only at the end.
@@ -78,9 +80,9 @@ impl Journal {
         written.map_err(|error| self.setback(storage, Setback::Disk(error)))
     }
 
-    /// Goes on with the end of the snapshot: it is synced, read back in steps, put in place of
-    /// the last one, and the segments that it makes needless are removed. Groups may be appended
-    /// between the steps.
+    /// Goes on with the end of the snapshot: it is synced and read back in steps; what the segments
+    /// that it makes needless hold of output is copied in steps; then it is put in place of the
+    /// last one, and those segments are removed. Groups may be appended between the steps.
     ///
     /// # Errors
     /// As [`Self::snapshot_chunk`]; [`WriteError::Damaged`] when it reads back differently.
@@ -90,11 +92,17 @@ impl Journal {
     pub fn snapshot_finish_step(
         &mut self,
         storage: &mut dyn Storage,
+        outputs: &Outputs<'_>,
     ) -> Result<Progress, WriteError> {
         self.poison.check()?;
         assert!(self.pending.is_some(), "an end without a snapshot");
         let Some(pending) = &mut self.pending else { return Ok(Progress::Done) };
         match pending.writer.finish_step(storage) {
+            Ok(false) => return Ok(Progress::More),
+            Ok(true) => {}
+            Err(error) => return Err(self.setback(storage, error.into())),
+        }
+        match self.copy_outputs(storage, outputs) {
             Ok(false) => return Ok(Progress::More),
             Ok(true) => {}
             Err(error) => return Err(self.setback(storage, error.into())),
@@ -139,19 +147,60 @@ impl Journal {
         self.pending = None;
         let begun = SnapshotWriter::begin(storage, self.settings.owner, meta);
         let writer = begun.map_err(|error| self.setback(storage, Setback::Disk(error)))?;
-        self.pending = Some(Pending { writer, bytes_before: self.bytes_since_snapshot });
+        let (bytes_before, copied) = (self.bytes_since_snapshot, 0);
+        self.pending = Some(Pending { writer, bytes_before, copied, copying: Copying::segment() });
         Ok(())
+    }
+
+    /// Copies a step more of the output in the segments that are about to go, and thins out what
+    /// is kept of those that went before; true when all is done.
+    fn copy_outputs(
+        &mut self,
+        storage: &mut dyn Storage,
+        outputs: &Outputs<'_>,
+    ) -> Result<bool, OpenError> {
+        let Some(meta) = self.pending.as_ref().map(|pending| pending.writer.meta()) else {
+            return Ok(true);
+        };
+        // Records that the leader's snapshot replaces were never committed.
+        if meta.origin == Origin::Peer && self.seam_at(storage, meta.seam.index)? != Some(meta.seam)
+        {
+            return Ok(true);
+        }
+        let Some(pending) = &mut self.pending else { return Ok(true) };
+        let next = meta.seam.next();
+        let needless = self.segments.windows(2).take_while(|pair| pair[1].first <= next).count();
+        let tails = (&mut self.tails, self.settings.owner);
+        match self.segments.get(pending.copied).filter(|_| pending.copied < needless) {
+            Some(segment) => {
+                let extract = outputs.extract;
+                if pending.copying.step_segment(storage, tails, segment, extract)? {
+                    pending.copied += 1;
+                    pending.copying = Copying::segment();
+                }
+                Ok(false)
+            }
+            None if matches!(pending.copying, Copying::Segment(..)) => {
+                pending.copying = Copying::files();
+                Ok(false)
+            }
+            None => pending.copying.step_files(storage, tails, outputs),
+        }
     }
 
     /// Gives up the snapshot, and says what became of the journal.
     fn setback(&mut self, storage: &mut dyn Storage, setback: Setback) -> WriteError {
         self.pending = None;
-        match setback {
+        let verdict = match setback {
             Setback::Disk(error) => self.undo(storage, SNAPSHOT_BESIDE, error),
             Setback::Bytes(damage) => match remove_if_there(storage, SNAPSHOT_BESIDE) {
                 Ok(()) => WriteError::Damaged(damage),
                 Err(error) => self.poison.fail(error),
             },
+        };
+        match (&verdict, remove_if_there(storage, TAILS_BESIDE)) {
+            (WriteError::NoSpace | WriteError::Damaged(_), Err(error)) => self.poison.fail(error),
+            _ => verdict,
         }
     }
 
@@ -184,6 +233,7 @@ impl Journal {
             self.bytes_since_snapshot = 0;
         }
         self.snapshot = Some((meta, pending.writer.length()));
+        self.digest = pending.writer.digest();
         self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_sub(pending.bytes_before);
         self.drop_needless(storage)
     }

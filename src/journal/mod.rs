@@ -7,6 +7,7 @@
 //! [`segment`], [`snapshot`] and [`hard`]; the rules are those of the page "Journal on disk".
 #![forbid(unsafe_code)]
 
+mod digest;
 pub mod error;
 pub mod frame;
 pub mod hard;
@@ -19,6 +20,7 @@ pub mod segment;
 pub mod sim;
 pub mod snapshot;
 pub mod storage;
+pub mod tails;
 mod writer;
 
 #[cfg(test)]
@@ -33,8 +35,9 @@ pub use runs_log::{RunsLog, RunsRecord};
 pub use segment::Owner;
 pub use snapshot::{CHUNK_MAX_BYTES, Origin, SnapshotMeta, SnapshotReader};
 pub use storage::{Storage, StorageError};
+pub use tails::{Extract, Outputs, TAILS_MAX_BYTES};
 
-use crate::ident::{Epoch, Index};
+use crate::ident::{Digest, Epoch, Index};
 use error::Poison;
 use frame::{Frames, Header};
 use inspect::Ended;
@@ -44,6 +47,7 @@ use segment::{SEGMENT_BESIDE, Segment, rewrite};
 use snapshot::SNAPSHOT_FILE;
 use std::ops::ControlFlow;
 use storage::remove_if_there;
+use tails::Tails;
 use writer::Appender;
 
 /// Length at which a segment is ended, in bytes, unless a setting says otherwise.
@@ -56,6 +60,8 @@ pub struct Settings {
     pub owner: Owner,
     /// A group that would make a segment longer than this goes to a new one, in bytes.
     pub segment_bytes: u64,
+    /// Bytes of tail files beyond which the oldest are thinned out; usually [`TAILS_MAX_BYTES`].
+    pub tails_max_bytes: u64,
 }
 
 /// What [`Journal::open`] hands on, in this order: the snapshot and its chunks, if there is one,
@@ -92,7 +98,10 @@ pub struct Journal {
     /// Each epoch with the first of its records that is kept.
     epochs: Vec<(Epoch, Index)>,
     snapshot: Option<(SnapshotMeta, u64)>,
+    /// The digest of the snapshot.
+    digest: Digest,
     bytes_since_snapshot: u64,
+    tails: Tails,
     pending: Option<Pending>,
 }
 
@@ -130,7 +139,9 @@ impl Journal {
             poison: Poison::default(),
             epochs: Vec::new(),
             snapshot: None,
+            digest: Digest::default(),
             bytes_since_snapshot: 0,
+            tails: Tails::open(storage, settings.tails_max_bytes)?,
             pending: None,
         })
     }
@@ -160,7 +171,9 @@ impl Journal {
             poison: Poison::default(),
             epochs: found.epochs,
             snapshot: found.snapshot,
+            digest: found.digest,
             bytes_since_snapshot: found.bytes_since,
+            tails: Tails::open(storage, settings.tails_max_bytes)?,
             pending: None,
         };
         Ok((journal, found.report))
@@ -315,6 +328,39 @@ impl Journal {
     /// What the snapshot stands for.
     pub fn snapshot(&self) -> Option<SnapshotMeta> {
         self.snapshot.map(|(meta, _)| meta)
+    }
+
+    /// The SHA-256 of what the snapshot holds.
+    pub fn snapshot_digest(&self) -> Option<Digest> {
+        self.snapshot.map(|_| self.digest)
+    }
+
+    /// What the record at `index` held of the output of a run, as far as that is kept.
+    ///
+    /// # Errors
+    /// An [`OpenError`] about the file that should hold it.
+    pub fn output(
+        &mut self,
+        storage: &dyn Storage,
+        index: Index,
+        extract: Extract<'_>,
+    ) -> Result<Option<Vec<u8>>, OpenError> {
+        if index < self.first_index() {
+            return self.tails.get(storage, self.settings.owner, index);
+        }
+        let mut output = None;
+        self.read(storage, index, 1, &mut |record| {
+            if record.index == index {
+                output = extract(&record).map(<[u8]>::to_vec);
+            }
+        })?;
+        Ok(output)
+    }
+
+    /// Up to which record, exclusive, the next snapshot should name the outputs that are to be
+    /// kept; 0 while there is room for all.
+    pub fn outputs_old(&self) -> Index {
+        self.tails.old()
     }
 
     /// Length of the snapshot, in bytes; 0 without one.

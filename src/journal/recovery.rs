@@ -11,7 +11,7 @@ use super::inspect::{Tear, Visit, Walk, first_needed};
 use super::segment::{SEGMENT_BESIDE, Segment, parse_segment_name, rewrite, segment_name};
 use super::snapshot::{SNAPSHOT_BESIDE, SNAPSHOT_FILE, SnapshotMeta};
 use super::storage::{Storage, Stored, remove_if_there, replace};
-use crate::ident::{Epoch, Index};
+use crate::ident::{Digest, Epoch, Index};
 
 /// What opening found and did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -46,6 +46,7 @@ pub struct Torn {
 /// What opening gives to the journal.
 pub(crate) struct Recovered {
     pub(crate) snapshot: Option<(SnapshotMeta, u64)>,
+    pub(crate) digest: Digest,
     pub(crate) segments: Vec<Segment>,
     pub(crate) seam: Seam,
     pub(crate) epochs: Vec<(Epoch, Index)>,
@@ -72,7 +73,7 @@ pub(crate) fn open(
     }
     let mut firsts: Vec<Index> = names.iter().filter_map(|n| parse_segment_name(n)).collect();
     firsts.sort_unstable();
-    let snapshot = walk.snapshot;
+    let (snapshot, digest) = (walk.snapshot, walk.digest);
     let meta = snapshot.map(|(meta, _)| meta);
     let start = first_needed(&firsts, meta.as_ref())?;
 
@@ -81,7 +82,7 @@ pub(crate) fn open(
         (true, _) | (false, None) => settle(walk, storage)?,
         (false, Some(meta)) => replace_log(storage, settings, &firsts, meta)?,
     };
-    found.snapshot = snapshot;
+    (found.snapshot, found.digest) = (snapshot, digest);
     found.report.snapshot = meta;
     if fits {
         for &obsolete in firsts.get(..start).unwrap_or_default() {
@@ -108,6 +109,7 @@ fn settle(walk: Walk, storage: &mut dyn Storage) -> Result<Recovered, OpenError>
     }
     Ok(Recovered {
         snapshot: None,
+        digest: Digest::default(),
         segments: walk.segments,
         seam: walk.seam,
         epochs: walk.epochs,
@@ -139,7 +141,8 @@ fn replace_log(
     segment.create(storage, settings.owner)?;
     let report = Report { log_replaced: true, ..Report::default() };
     let (segments, epochs) = (vec![segment], Vec::new());
-    Ok(Recovered { snapshot: None, segments, seam: meta.seam, epochs, bytes_since: 0, report })
+    let (digest, seam) = (Digest::default(), meta.seam);
+    Ok(Recovered { snapshot: None, digest, segments, seam, epochs, bytes_since: 0, report })
 }
 
 impl Tear {

@@ -6,23 +6,25 @@
 //! | 12 | 4 | chain of the last record it stands for |
 //! | 16 | 16 | cluster id, store id |
 //! | 32 | 16 | index and epoch of that record |
-//! | 48 | 8 | count: of what, the writer knows |
+//! | 48 | 8 | 0 |
 //! | 56 | 4 | flags: 1 = came from a peer, and may stand in place of the log it found |
 //! | 60 | 4 | CRC-32 of bytes 0–59 |
 //! | 64 | … | chunks: crc (4), length (4, from 1 to [`CHUNK_MAX_BYTES`]), bytes |
-//! | end | 24 | trailer: crc (4), 0 (4), number of chunks (8), sum of their lengths (8) |
+//! | end | 56 | trailer: crc (4), 0 (4), chunks (8), sum of their lengths (8), digest (32) |
+//!
+//! The digest is the SHA-256 of what the chunks hold, one behind the other.
 //!
 //! Each crc is the CRC-32 of the whole file up to the end of its own chunk, with all crcs left
 //! out; so the trailer's covers everything. The file is written beside the old one in steps,
 //! synced, read back and verified before it takes the name.
 
+use super::digest::Hasher;
 use super::error::{Damage, OpenError};
 use super::frame::{INDEX_MAX, Seam};
 use super::segment::{FILE_HEADER_BYTES, FORMAT_VERSION, Owner, open_sealed, read_start, seal};
 use super::storage::{Storage, StorageError, Stored, remove_if_there};
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::ident::{ClusterId, Epoch, Index, StoreId};
-use crc32fast::Hasher;
+use crate::ident::{ClusterId, DIGEST_BYTES, Digest, Epoch, Index, StoreId};
 
 /// Longest chunk, in bytes; also the most that one step writes or verifies.
 pub const CHUNK_MAX_BYTES: usize = 1024 * 1024;
@@ -35,7 +37,7 @@ pub(crate) const SNAPSHOT_BESIDE: &str = "snapshot.tmp";
 const MAGIC: [u8; 8] = *b"bwsnapsh";
 const FLAG_PEER: u32 = 1;
 const CHUNK_HEADER_BYTES: usize = 8;
-const TRAILER_BYTES: usize = 24;
+const TRAILER_BYTES: usize = 24 + DIGEST_BYTES;
 /// Written bytes after which a snapshot is synced on the way, so that its last sync is short.
 const SYNC_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -44,8 +46,6 @@ const SYNC_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 pub struct SnapshotMeta {
     /// The last record it contains.
     pub seam: Seam,
-    /// How many things are in it, as its writer counts; kept and given back.
-    pub count: u64,
     /// Where it is from.
     pub origin: Origin,
 }
@@ -69,6 +69,8 @@ pub(crate) struct SnapshotWriter {
     synced: u64,
     chunks: u64,
     payload: u64,
+    hasher: Hasher,
+    digest: Digest,
     verify: Option<SnapshotReader>,
 }
 
@@ -84,8 +86,18 @@ impl SnapshotWriter {
         let header = encode_header(owner, &meta);
         storage.append(SNAPSHOT_BESIDE, &header)?;
         let (crc, length) = (header_crc(&header), header.len() as u64);
-        let (synced, chunks, payload) = (0, 0, 0);
-        Ok(SnapshotWriter { meta, owner, crc, length, synced, chunks, payload, verify: None })
+        Ok(SnapshotWriter {
+            meta,
+            owner,
+            crc,
+            length,
+            synced: 0,
+            chunks: 0,
+            payload: 0,
+            hasher: Hasher::new(),
+            digest: Digest::default(),
+            verify: None,
+        })
     }
 
     pub(crate) fn meta(&self) -> SnapshotMeta {
@@ -95,6 +107,11 @@ impl SnapshotWriter {
     /// The length of the file so far.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// The SHA-256 of what the chunks hold, once the end was begun.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// Writes one chunk.
@@ -108,6 +125,7 @@ impl SnapshotWriter {
         body.bytes(bytes);
         self.chunks += 1;
         self.payload += bytes.len() as u64;
+        self.hasher.update(bytes);
         self.put(storage, body)?;
         if self.length - self.synced >= SYNC_EVERY_BYTES {
             storage.sync_data(SNAPSHOT_BESIDE)?;
@@ -121,7 +139,8 @@ impl SnapshotWriter {
     pub(crate) fn finish_step(&mut self, storage: &mut dyn Storage) -> Result<bool, OpenError> {
         let Some(reader) = &mut self.verify else {
             let mut body = Encoder::new();
-            body.u32(0).u64(self.chunks).u64(self.payload);
+            self.digest = self.hasher.clone().finish();
+            body.u32(0).u64(self.chunks).u64(self.payload).raw(&self.digest);
             self.put(storage, body)?;
             storage.sync_data(SNAPSHOT_BESIDE)?;
             self.verify = Some(SnapshotReader::open(storage, SNAPSHOT_BESIDE, self.owner)?);
@@ -161,7 +180,7 @@ pub struct SnapshotReader {
     crc: u32,
     chunks: u64,
     payload: u64,
-    ended: bool,
+    ended: Option<Digest>,
     buffer: Vec<u8>,
 }
 
@@ -188,7 +207,7 @@ impl SnapshotReader {
             return Err(OpenError::Foreign { file: file.to_owned() });
         }
         let (offset, crc) = (header.len() as u64, header_crc(header));
-        let (chunks, payload, ended, buffer) = (0, 0, false, Vec::new());
+        let (chunks, payload, ended, buffer) = (0, 0, None, Vec::new());
         Ok(SnapshotReader { file, meta, length, offset, crc, chunks, payload, ended, buffer })
     }
 
@@ -202,6 +221,11 @@ impl SnapshotReader {
         self.offset
     }
 
+    /// The SHA-256 of what the chunks hold, as the trailer says; once that was read.
+    pub fn digest(&self) -> Option<Digest> {
+        self.ended
+    }
+
     /// The next chunk, or `None` behind the last, when the trailer has been verified too. When
     /// another snapshot has taken the name meanwhile, this says damaged; compare
     /// [`super::Journal::snapshot`] with [`Self::meta`] and begin again.
@@ -210,7 +234,7 @@ impl SnapshotReader {
     /// [`OpenError::Damaged`] with the place, or [`OpenError::Storage`]. What was handed out
     /// before is then of no worth.
     pub fn next_chunk(&mut self, storage: &dyn Storage) -> Result<Option<&[u8]>, OpenError> {
-        if self.ended {
+        if self.ended.is_some() {
             return Ok(None);
         }
         let mut head = [0; CHUNK_HEADER_BYTES];
@@ -249,11 +273,12 @@ impl SnapshotReader {
         if (input.u64(), input.u64()) != (Ok(self.chunks), Ok(self.payload)) {
             return Err(self.damage("chunks are missing before its end"));
         }
+        let digest = input.raw(DIGEST_BYTES).ok().and_then(|bytes| bytes.try_into().ok());
         self.offset += TRAILER_BYTES as u64;
         if self.offset != self.length {
             return Err(self.damage("bytes follow its end"));
         }
-        self.ended = true;
+        self.ended = digest;
         Ok(None)
     }
 
@@ -297,7 +322,7 @@ fn encode_header(owner: Owner, meta: &SnapshotMeta) -> Vec<u8> {
     let mut out = Encoder::new();
     out.raw(&MAGIC).u32(FORMAT_VERSION).u32(meta.seam.chain);
     out.u64(owner.cluster.0).u64(owner.store.0);
-    out.u64(meta.seam.index.0).u64(meta.seam.epoch.0).u64(meta.count);
+    out.u64(meta.seam.index.0).u64(meta.seam.epoch.0).u64(0);
     out.u32(match meta.origin {
         Origin::Own => 0,
         Origin::Peer => FLAG_PEER,
@@ -314,14 +339,14 @@ fn decode_header(mut input: Decoder<'_>) -> Result<(Owner, SnapshotMeta), Decode
     if seam.index.0 > INDEX_MAX {
         return Err(DecodeError::Invalid("index"));
     }
-    let count = input.u64()?;
+    let _zero = input.u64()?;
     let origin = match input.u32()? {
         0 => Origin::Own,
         FLAG_PEER => Origin::Peer,
         _ => return Err(DecodeError::Invalid("flag")),
     };
     input.finish()?;
-    Ok((owner, SnapshotMeta { seam, count, origin }))
+    Ok((owner, SnapshotMeta { seam, origin }))
 }
 
 fn header_crc(header: &[u8]) -> u32 {
@@ -329,7 +354,7 @@ fn header_crc(header: &[u8]) -> u32 {
 }
 
 fn continued(crc: u32, bytes: &[u8]) -> u32 {
-    let mut hasher = Hasher::new_with_initial(crc);
+    let mut hasher = crc32fast::Hasher::new_with_initial(crc);
     hasher.update(bytes);
     hasher.finalize()
 }

@@ -12,7 +12,7 @@ type Entry = (u64, u8, Vec<u8>);
 const OWNER: Owner = Owner { cluster: ClusterId(77), store: StoreId(99) };
 
 fn settings() -> Settings {
-    Settings { owner: OWNER, segment_bytes: 1_500 }
+    Settings { owner: OWNER, segment_bytes: 1_500, tails_max_bytes: 3_000 }
 }
 
 /// A step of a story.
@@ -31,6 +31,14 @@ enum Act {
     Compact,
     Hard,
 }
+
+/// Every second kind of record is one with output.
+fn output_of<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    (record.kind % 2 == 1).then_some(record.payload)
+}
+
+/// All output is kept.
+const ALL: Outputs<'_> = Outputs { extract: &output_of, keep: &[], keep_before: Index(0) };
 
 const STORY: &[Act] = &[
     Act::Hard,
@@ -111,7 +119,7 @@ impl Rig {
             Act::Snapshot(back) => {
                 let now = self.now();
                 let index = Index((now.len() - back) as u64);
-                said(open.journal.snapshot_begin(&mut self.disk, index, index.0))?;
+                said(open.journal.snapshot_begin(&mut self.disk, index))?;
                 self.chunks(open, &now[..now.len() - back])?;
                 self.finish(open)
             }
@@ -190,7 +198,11 @@ impl Rig {
     }
 
     fn finish(&mut self, open: &mut Open) -> Result<(), String> {
-        while said(open.journal.snapshot_finish_step(&mut self.disk))? == Progress::More {}
+        self.finish_keeping(open, &ALL)
+    }
+
+    fn finish_keeping(&mut self, open: &mut Open, outputs: &Outputs<'_>) -> Result<(), String> {
+        while said(open.journal.snapshot_finish_step(&mut self.disk, outputs))? == Progress::More {}
         Ok(())
     }
 
@@ -205,7 +217,7 @@ impl Rig {
         }
         let mut bytes = Vec::new();
         let seam = frame::encode_group(&mut bytes, Seam::default(), &records(1, &theirs));
-        said(open.journal.snapshot_begin_from_peer(&mut self.disk, seam, 5))?;
+        said(open.journal.snapshot_begin_from_peer(&mut self.disk, seam))?;
         self.chunks(open, &theirs)?;
         // A log that holds the snapshot's last record is kept.
         let after = if added == 0 { self.now() } else { theirs };
@@ -849,9 +861,9 @@ fn after_a_failed_sync_every_write_is_refused() {
             let steps = rig.disk.steps();
             let disk = &mut rig.disk;
             assert_eq!(o.journal.truncate_from(disk, Index(1)), Err(WriteError::Poisoned));
-            assert_eq!(o.journal.snapshot_begin(disk, Index(1), 0), Err(WriteError::Poisoned));
+            assert_eq!(o.journal.snapshot_begin(disk, Index(1)), Err(WriteError::Poisoned));
             assert_eq!(o.journal.snapshot_chunk(disk, b"x"), Err(WriteError::Poisoned));
-            assert_eq!(o.journal.snapshot_finish_step(disk), Err(WriteError::Poisoned));
+            assert_eq!(o.journal.snapshot_finish_step(disk, &ALL), Err(WriteError::Poisoned));
             assert_eq!(o.journal.snapshot_abort(disk), Err(WriteError::Poisoned));
             assert_eq!(o.runs.compact(disk, &[]), Err(WriteError::Poisoned));
             assert_eq!(disk.steps(), steps, "the disk was left alone");
@@ -938,12 +950,12 @@ fn a_snapshot_counts_bytes_and_is_read_again_chunk_by_chunk() {
     let mut rig = Rig::new();
     let mut open = rig.live(&[Act::Append(3, 100, 1)]).unwrap();
     assert_eq!(open.journal.bytes_since_snapshot(), 3 * 44 + 303);
-    assert_eq!(open.journal.snapshot_begin(&mut rig.disk, Index(9), 0), Err(WriteError::NotNewer));
+    assert_eq!(open.journal.snapshot_begin(&mut rig.disk, Index(9)), Err(WriteError::NotNewer));
     rig.act(&mut open, Act::Snapshot(0)).unwrap();
     let journal = &mut open.journal;
     assert_eq!(journal.bytes_since_snapshot(), 2 * 44 + 61, "what was appended meanwhile");
     assert_eq!(journal.snapshot_bytes(), rig.disk.length("snapshot").unwrap());
-    assert_eq!(journal.snapshot_begin(&mut rig.disk, Index(3), 0), Err(WriteError::NotNewer));
+    assert_eq!(journal.snapshot_begin(&mut rig.disk, Index(3)), Err(WriteError::NotNewer));
     let mut reader = journal.snapshot_reader(&rig.disk).unwrap().unwrap();
     let mut bytes = Vec::new();
     while let Some(chunk) = reader.next_chunk(&rig.disk).unwrap() {
@@ -951,6 +963,98 @@ fn a_snapshot_counts_bytes_and_is_read_again_chunk_by_chunk() {
     }
     assert_eq!(decode_entries(&bytes), rig.now()[..3]);
     assert_eq!(reader.next_chunk(&rig.disk), Ok(None));
+}
+
+// ---- output of runs ----
+
+/// A journal that is snapshotted again and again, each time with a group in between; and what is
+/// to be kept of the output in its older half.
+fn live_with_outputs(rig: &mut Rig) -> Result<Vec<Index>, String> {
+    let mut open = rig.live(&[Act::Append(3, 200, 1)])?;
+    let mut thinned = Vec::new();
+    for round in 0..6 {
+        for _ in 0..3 {
+            rig.append(&mut open, 3, 250, 0)?;
+        }
+        let now = rig.now();
+        let index = Index(now.len() as u64 - 2);
+        said(open.journal.snapshot_begin(&mut rig.disk, index))?;
+        rig.chunks(&mut open, &now[..now.len() - 2])?;
+        let keep_before = open.journal.outputs_old();
+        let keep: Vec<Index> =
+            (1..keep_before.0).step_by(4).map(|at| Index(at + round % 2)).collect();
+        rig.finish_keeping(&mut open, &Outputs { keep: &keep, keep_before, ..ALL })?;
+        if keep_before > Index(0) {
+            thinned = keep;
+        }
+    }
+    Ok(thinned)
+}
+
+/// Whatever is kept of an output is what was written; and what must be kept is.
+#[track_caller]
+fn check_outputs(rig: &mut Rig, must: impl Fn(Index) -> bool, story: &str) -> usize {
+    let Some((mut open, _)) = rig.start(story) else { return 0 };
+    let mut kept = 0;
+    for (index, (epoch, kind, payload)) in (1..).map(Index).zip(rig.now()) {
+        let record = Record { index, epoch: Epoch(epoch), kind, schema: 4, payload: &payload };
+        let written = output_of(&record);
+        let found = open.journal.output(&rig.disk, index, &output_of).unwrap();
+        match (found.as_deref(), written) {
+            (Some(found), Some(written)) => assert!(found == written, "{story}: {index}"),
+            (Some(_), None) => panic!("{story}: {index} has no output"),
+            (None, Some(_)) => assert!(!must(index), "{story}: the output of {index} is gone"),
+            (None, None) => {}
+        }
+        kept += usize::from(found.is_some());
+    }
+    kept
+}
+
+#[test]
+fn output_outlives_its_segments_and_the_oldest_is_thinned_out() {
+    let mut rig = Rig::new();
+    let keep = live_with_outputs(&mut rig).unwrap();
+    let all = rig.now().iter().filter(|entry| entry.1 % 2 == 1).count();
+    assert!(!keep.is_empty(), "there was too much at some time");
+    let old = *keep.last().unwrap();
+    let must = |index: Index| index.0 > old.0 + 4 || keep.binary_search(&index).is_ok();
+    let kept = check_outputs(&mut rig, must, "no fault");
+    assert!(kept < all && kept > 4, "{kept} of {all} are kept");
+    let tails = |name: &String| name.starts_with("journal/tails-");
+    let files: Vec<String> = rig.disk.list().unwrap().into_iter().filter(tails).collect();
+    let bytes: u64 = files.iter().map(|file| rig.disk.length(file).unwrap()).sum();
+    assert!(bytes <= 2 * settings().tails_max_bytes, "{bytes} bytes in {files:?}");
+    // A damaged file is of no use, and does no harm.
+    for file in files {
+        let mut bytes = rig.disk.bytes(&file).unwrap().to_vec();
+        bytes[70] ^= 1;
+        rig.disk.plant(&file, &bytes);
+    }
+    check_outputs(&mut rig, |_| false, "damaged");
+}
+
+#[test]
+fn a_crash_at_any_step_keeps_the_output_that_was_not_thinned_out() {
+    let (mut step, mut crashes) = (0, 0);
+    loop {
+        let mut rig = Rig::new();
+        rig.disk.set_fault(step, Fault::Crash);
+        let lived = live_with_outputs(&mut rig);
+        if lived.is_ok() {
+            assert!(crashes > 60, "the story has many steps, not {crashes}");
+            return;
+        }
+        for survival in survivals(3) {
+            let mut rig = rig.clone();
+            rig.disk.crash(survival);
+            let newest = rig.journals.first().map_or(0, Vec::len) as u64;
+            let must = |index: Index| index.0 + 24 > newest;
+            check_outputs(&mut rig, must, &format!("crash at step {step}, {survival:?}"));
+        }
+        crashes += 1;
+        step += 2;
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::api::Peer;
 use crate::http::{Request, Response};
-use crate::ident::{Boot, Epoch, Index, NodeId, RequestId, StreamId, Ticket};
+use crate::ident::{Boot, Digest, Epoch, Index, NodeId, RequestId, StreamId, Ticket};
 use crate::run::order::{LauncherCommand, LauncherEvent, Process};
 use crate::run::runs_log::RunsRecord;
 
@@ -24,8 +24,10 @@ pub enum Input {
     StreamClosed(StreamId),
     /// A batch is durable, and all before it.
     Durable(Durable),
-    /// The snapshot that was given out is in force; or, if false, was given up.
-    SnapshotDone(bool),
+    /// What became of the snapshot at this index.
+    Snapshot(Index, SnapshotNews),
+    /// What [`Effect::ReadOutputs`] asked for; `None` where nothing is kept.
+    Outputs(StreamId, Vec<(Index, Option<Vec<u8>>)>),
     /// The launcher has said something, or is gone.
     Launcher(LauncherEvent),
     /// A watched process has ended.
@@ -39,7 +41,7 @@ pub enum Input {
 }
 
 /// A disk completion.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Durable {
     /// The batch.
     pub ticket: Ticket,
@@ -49,6 +51,34 @@ pub struct Durable {
     pub snapshot_bytes: u64,
     /// Bytes of the runs log.
     pub runs_bytes: u64,
+    /// Up to which record, exclusive, the next snapshot must tell whose output is to be kept; 0
+    /// while there is room for all.
+    pub outputs_old: Index,
+}
+
+/// What became of a part of a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SnapshotNews {
+    /// The part is written, and the next one may come.
+    PartWritten,
+    /// All of it is in force, and this is its SHA-256.
+    InForce(Digest),
+    /// It was given up; what is still said of it is ignored.
+    GivenUp,
+}
+
+/// What is to be done for a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SnapshotWork {
+    /// One begins.
+    Begin,
+    /// Its next chunks.
+    Part(Vec<Vec<u8>>),
+    /// Its last chunks. Of the output in records before the index, only that in these records, in
+    /// order, is still wanted; index 0 wants all.
+    End(Vec<Vec<u8>>, Vec<Index>, Index),
+    /// It is given up.
+    Abort,
 }
 
 /// Something to be done in the world, in the order given. Whatever depends on a disk is held
@@ -60,8 +90,15 @@ pub enum Effect {
     /// Make this durable, then say so by [`Input::Durable`]. Batches keep their order; several may
     /// share one fsync.
     Commit(Batch),
-    /// Write a snapshot of the state up to this index, in these chunks, between batches.
-    Snapshot(Index, Vec<Vec<u8>>),
+    /// Write this of the snapshot at that index, between batches, and say by [`Input::Snapshot`]
+    /// what became of it.
+    Snapshot(Index, SnapshotWork),
+    /// Read what these records hold of the output of runs, and give it by [`Input::Outputs`].
+    ReadOutputs(StreamId, Vec<Index>),
+    /// A stream that was waiting can go on.
+    StreamReady(StreamId),
+    /// End the process at once, and say why: this node is not to be trusted.
+    Halt(String),
     /// Write the runs log anew with these records, after the batches before and before those
     /// after.
     CompactRuns(Vec<RunsRecord>),
@@ -143,6 +180,8 @@ pub struct Identity {
 pub enum Produced {
     /// There is more.
     More,
+    /// It goes on after [`Effect::StreamReady`].
+    Waiting,
     /// That was the last.
     Done,
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod carry;
+mod checkpoint;
 mod clock;
 mod effect;
 mod office;
@@ -14,14 +15,16 @@ mod ready;
 mod requests;
 
 pub use clock::{PATIENCE, RELEASE};
-pub use effect::{Batch, Durable, Effect, Identity, Input, Level, Note, Produced, Raw};
+pub use effect::{
+    Batch, Durable, Effect, Identity, Input, Level, Note, Produced, Raw, SnapshotNews, SnapshotWork,
+};
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::api::{HostRule, Stream, View};
+use crate::api::{HostRule, Progress, Stream, View};
 use crate::cluster::{Election, Place, Replication, Voters};
 use crate::cron::Zones;
-use crate::ident::{Epoch, Index, RequestId, StreamId, Ticket};
+use crate::ident::{Digest, Epoch, Index, RequestId, StreamId, Ticket};
 use crate::run::dispatch::Dispatch;
 use crate::run::runs_log::RunsRecord;
 use crate::run::worker::Worker;
@@ -29,11 +32,9 @@ use crate::schedule::Scheduler;
 use crate::store::{Entry, State};
 use crate::time::{Mono, Now, Wall};
 
+use checkpoint::Checkpoints;
 use clock::ClockGuard;
 use requests::Requests;
-
-/// How many bytes the runs log may have before it is written anew; and it must have doubled.
-const RUNS_LOG_MIN_BYTES: u64 = 1024 * 1024;
 
 /// What a node must be told of itself.
 pub struct Settings {
@@ -64,6 +65,8 @@ pub struct Found {
     pub records: Vec<Entry>,
     /// The records of the runs log.
     pub runs: Vec<RunsRecord>,
+    /// The snapshot's index, and its SHA-256.
+    pub checkpoint: Option<(Index, Digest)>,
 }
 
 /// One node.
@@ -87,20 +90,14 @@ pub struct Node {
     dispatch: Dispatch,
     worker: Worker,
     requests: Requests,
-    streams: BTreeMap<StreamId, Stream>,
+    /// Answers on their way out, and whether each waits for outputs from the disk.
+    streams: BTreeMap<StreamId, (Stream, bool)>,
     next_stream: u64,
     batch: Batch,
     next_ticket: u64,
     /// What was given to the disk, oldest first.
     on_disk: VecDeque<OnDisk>,
-    snapshot_running: bool,
-    /// Bytes of journal below which no snapshot is tried again, after one was given up.
-    snapshot_not_below: u64,
-    /// Bytes of journal behind the snapshot, as the disk told last.
-    journal_bytes: u64,
-    runs_bytes_compacted: u64,
-    /// The last batch that was given out before the runs log was last to be written anew.
-    runs_compacted_after: Ticket,
+    checkpoints: Checkpoints,
     leaving: Leaving,
     effects: VecDeque<Effect>,
 }
@@ -130,7 +127,7 @@ impl Node {
     /// The node that `found` describes, after a start at `now`. It tries to lead at once: before
     /// anybody has promised anything, asking is free.
     pub fn new(settings: Settings, zones: Box<dyn Zones>, found: Found, now: Now) -> Node {
-        let Found { identity, state, records, runs } = found;
+        let Found { identity, state, records, runs, checkpoint } = found;
         let last = records.last().map_or(
             Place { epoch: state.epoch(), index: state.applied() },
             |entry| Place { epoch: entry.epoch, index: entry.index },
@@ -160,11 +157,7 @@ impl Node {
             batch: Batch::default(),
             next_ticket: 0,
             on_disk: VecDeque::new(),
-            snapshot_running: false,
-            snapshot_not_below: 0,
-            journal_bytes: 0,
-            runs_bytes_compacted: 0,
-            runs_compacted_after: Ticket(0),
+            checkpoints: Checkpoints::new(checkpoint),
             leaving: Leaving::No,
             effects: VecDeque::new(),
         };
@@ -184,7 +177,8 @@ impl Node {
                 self.streams.remove(&id);
             }
             Input::Durable(durable) => self.durable(durable),
-            Input::SnapshotDone(in_force) => self.snapshot_done(in_force),
+            Input::Snapshot(index, news) => self.snapshot_news(index, news),
+            Input::Outputs(id, outputs) => self.outputs(id, outputs),
             Input::Launcher(event) => self.worker.launcher(event, now),
             Input::ProcessGone(process) => self.worker.process_gone(process, now),
             Input::ZonesChanged if self.established.is_some() => {
@@ -219,16 +213,36 @@ impl Node {
         self.scheduler.next_alarm().map(|due| due.wall())
     }
 
-    /// Appends the next piece of a large answer to `buf`, at least one byte unless it was the
-    /// last. Call when its socket has taken the piece before.
+    /// Appends the next piece of a large answer to `buf`, at least one byte unless it was the last
+    /// or has to wait. Call when its socket has taken the piece before, or it can go on; and poll
+    /// effects afterwards.
     pub fn produce(&mut self, id: StreamId, buf: &mut Vec<u8>) -> Produced {
-        let Some(mut stream) = self.streams.remove(&id) else { return Produced::Done };
-        let not_ready = self.not_ready();
-        if stream.produce(&self.view(&not_ready), buf) {
-            return Produced::Done;
+        if self.streams.get(&id).is_some_and(|&(_, waits)| waits) {
+            return Produced::Waiting;
         }
-        self.streams.insert(id, stream);
-        Produced::More
+        let Some((mut stream, _)) = self.streams.remove(&id) else { return Produced::Done };
+        let not_ready = self.not_ready();
+        let progress = stream.produce(&self.view(&not_ready), buf);
+        let waits = matches!(progress, Progress::Wants(_));
+        if progress != Progress::Done {
+            self.streams.insert(id, (stream, waits));
+        }
+        match progress {
+            Progress::More => Produced::More,
+            Progress::Done => Produced::Done,
+            Progress::Wants(records) => {
+                self.effects.push_back(Effect::ReadOutputs(id, records));
+                Produced::Waiting
+            }
+        }
+    }
+
+    fn outputs(&mut self, id: StreamId, outputs: Vec<(Index, Option<Vec<u8>>)>) {
+        if let Some((stream, waits)) = self.streams.get_mut(&id) {
+            stream.give(outputs);
+            *waits = false;
+            self.effects.push_back(Effect::StreamReady(id));
+        }
     }
 
     /// The applied state, for those who watch a node from outside.

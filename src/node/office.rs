@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::clock::Look;
 use super::effect::{Durable, Effect, Level, Raw};
-use super::{Leaving, Node, RUNS_LOG_MIN_BYTES};
-use crate::ident::{Epoch, Index, Ticket};
+use super::{Leaving, Node};
+use crate::ident::{Epoch, Index};
 use crate::store::{Change, Entry, Member, MemberState, Record};
 
 /// Who signs what no person asked for.
@@ -139,7 +139,15 @@ impl Node {
             let Some(entry) = self.log.pop_front() else { return };
             let index = entry.index;
             let own_office = self.election.leads() == Some(entry.epoch);
+            if let Record::Checkpoint { previous } = entry.record {
+                if !self.agrees(previous) {
+                    return;
+                }
+            }
             let change = self.state.apply(entry);
+            if change == Change::Checkpoint {
+                self.begin_snapshot();
+            }
             if own_office && matches!(change, Change::EpochStarted(_)) {
                 self.establish();
             } else if self.established.is_some() {
@@ -179,7 +187,7 @@ impl Node {
                 self.scheduler.applied(&self.state, job, index);
             }
             Change::ClockCorrected => self.scheduler.clock_jumped(&self.state, self.now),
-            Change::Void(None) => {}
+            Change::Checkpoint | Change::Void(None) => {}
         }
         self.answer_applied(index, change);
     }
@@ -210,43 +218,6 @@ impl Node {
             work: true,
             tags: self.settings.tags.clone(),
             state,
-        }
-    }
-
-    /// A snapshot was written or given up. The reason for which one is given up, a full disk for
-    /// one, rarely goes away at once; so the next try waits until the journal has grown again.
-    pub(super) fn snapshot_done(&mut self, in_force: bool) {
-        self.snapshot_running = false;
-        self.snapshot_not_below = match in_force {
-            true => 0,
-            false => self.journal_bytes + self.settings.snapshot_bytes,
-        };
-    }
-
-    /// Keeps both logs from growing without end.
-    fn maintain(&mut self, disk: Durable) {
-        let due = self.settings.snapshot_bytes.max(disk.snapshot_bytes);
-        self.journal_bytes = disk.journal_bytes;
-        if disk.journal_bytes > due.max(self.snapshot_not_below)
-            && !self.snapshot_running
-            && self.established.is_some()
-        {
-            self.snapshot_running = true;
-            let chunks = self.state.snapshot().collect();
-            self.effects.push_back(Effect::Snapshot(self.state.applied(), chunks));
-        }
-        // What was on its way to the disk before the last time still tells the old length.
-        let is_news = disk.ticket > self.runs_compacted_after;
-        if is_news && disk.runs_bytes > RUNS_LOG_MIN_BYTES.max(2 * self.runs_bytes_compacted) {
-            // What this turn still wants in the log is part of the worker's table already, so it
-            // must be in the file before the table replaces the file.
-            self.carry();
-            self.flush();
-            let live = self.worker.live_records();
-            let bytes: usize = live.iter().map(|record| record.encode().len() + 64).sum();
-            self.runs_bytes_compacted = bytes as u64;
-            self.runs_compacted_after = Ticket(self.next_ticket);
-            self.effects.push_back(Effect::CompactRuns(live));
         }
     }
 }
@@ -284,8 +255,13 @@ mod tests {
                 match effect {
                     Effect::Commit(batch) => {
                         let ticket = batch.ticket;
-                        let durable =
-                            Durable { ticket, journal_bytes: 0, snapshot_bytes: 0, runs_bytes: 0 };
+                        let durable = Durable {
+                            ticket,
+                            journal_bytes: 0,
+                            snapshot_bytes: 0,
+                            runs_bytes: 0,
+                            outputs_old: Index(0),
+                        };
                         node.handle(Input::Durable(durable), at(1));
                     }
                     Effect::Launcher(LauncherCommand::Spawn(_)) => spawns += 1,
@@ -294,8 +270,8 @@ mod tests {
             }
             assert_eq!(spawns, spawns_wanted, "store {store}");
             let run = RunId { group: Index(5), node: node_id(), attempt: 1 };
-            let fire = node.state().fire(JobId(4), run.group).expect("it is kept");
-            let found = match fire.runs[0].state {
+            let job = node.state().job(JobId(4)).expect("it is kept");
+            let found = match job.executions().next().expect("it has one").run.state {
                 RunState::Open => None,
                 RunState::Ended(ending) => Some(ending.end),
             };

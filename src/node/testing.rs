@@ -43,6 +43,7 @@ pub(super) fn records_of(spec: &Spec) -> Vec<Record> {
         Record::JobPut(JobPut {
             name: spec.name.clone(),
             spec: spec.to_bytes(),
+            timing: crate::schedule::timing(spec),
             facts: Facts { disabled: false, forbid: false, per_node: true, keep: 10_000 },
             mark: None,
             anchor: None,
@@ -71,6 +72,7 @@ pub(super) fn node_of_store(store: StoreId, records: Vec<Record>, seconds: i64) 
         state: State::new(),
         records: (1..).zip(records).map(entry).collect(),
         runs: Vec::new(),
+        checkpoint: None,
     };
     let settings = Settings {
         name: "n".into(),
@@ -97,14 +99,16 @@ pub(super) fn sync_one(node: &mut Node, answers: &mut Vec<Response>) -> bool {
         match effect {
             Effect::Commit(batch) => {
                 let ticket = batch.ticket;
-                let durable =
-                    Durable { ticket, journal_bytes: 0, snapshot_bytes: 0, runs_bytes: 0 };
+                let durable = Durable { ticket, ..Durable::default() };
                 let now = node.now;
                 node.handle(Input::Durable(durable), now);
                 return true;
             }
             Effect::Reply(_, response) => answers.push(response),
             Effect::Snapshot(..)
+            | Effect::ReadOutputs(..)
+            | Effect::StreamReady(_)
+            | Effect::Halt(_)
             | Effect::CompactRuns(_)
             | Effect::Launcher(_)
             | Effect::Watch(_)

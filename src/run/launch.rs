@@ -16,9 +16,9 @@ const TAILS_PER_FIRE_BYTES: usize = 256 * 1024;
 /// What every target gets of that, however many there are.
 const TAIL_MIN_BYTES: usize = 512;
 
-/// The definition that `fire` runs; `None` when no run of it is open.
+/// The definition that `fire` runs; `None` when it cannot be read.
 pub fn claimed_spec(fire: &Fire) -> Option<Spec> {
-    Spec::from_bytes(fire.spec.as_ref()?).ok()
+    Spec::from_bytes(&fire.spec).ok()
 }
 
 /// How long from `now` an order of `fire`, claimed by a leader that still leads, may take to reach

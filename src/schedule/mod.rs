@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::cron::{self, Place, Schedule, Zone, Zones};
 use crate::ident::{Index, JobId};
 use crate::job::{Catchup, Spec};
-use crate::store::{Claim, Job, Record, Skip, SkipReason, State, Trigger};
+use crate::store::{Claim, Job, Record, Skip, SkipReason, State, Timing, Trigger};
 use crate::time::{Now, Second, Wall};
 use crate::timer::TimerQueue;
 
@@ -27,6 +27,8 @@ pub use targets::choose as choose_targets;
 pub const JOBS_PER_POLL: usize = 256;
 /// Most claims of one job that are proposed at once.
 pub const CLAIMS_PER_DECISION: usize = 100;
+/// How many plans may be kept that no job has any more, beside one for each job.
+const SPARE_PLANS_MAX: usize = 64;
 /// How many alarms may be stale, beside one for each job.
 const STALE_ALARMS_MAX: usize = 64;
 /// A due time not older than this, in the office of a leader that was there all the time, was
@@ -37,10 +39,20 @@ const DELAY_MAX: i64 = 10;
 const WINDOW_MIN: i64 = 60;
 const WINDOW_MAX: i64 = 12 * 3_600;
 
+/// What the state is to know of when the job of `spec` is due.
+pub fn timing(spec: &Spec) -> Timing {
+    Timing {
+        schedule: spec.schedule.clone(),
+        timezone: spec.timezone.clone(),
+        starts: spec.starts_at.map(Wall::second),
+        expires: spec.expires_at.map(Wall::second),
+    }
+}
+
 /// The leader's schedule of all jobs.
 #[derive(Debug, Default)]
 pub struct Scheduler {
-    plans: BTreeMap<(String, String), Rc<Plan>>,
+    plans: BTreeMap<Rc<Timing>, Rc<Plan>>,
     jobs: BTreeMap<JobId, Scheduled>,
     alarms: TimerQueue<Second, (JobId, u64)>,
     next_token: u64,
@@ -59,14 +71,7 @@ pub struct Decision {
     pub more: bool,
 }
 
-/// From when and until when a job owes fires, both included.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bounds {
-    starts: Option<Second>,
-    expires: Option<Second>,
-}
-
-/// A parsed schedule with its zone, shared by all jobs of the same text and zone.
+/// A parsed schedule with its zone, shared by all jobs of the same timing.
 #[derive(Debug)]
 struct Plan {
     schedule: Schedule,
@@ -79,9 +84,8 @@ struct Scheduled {
     plan: Option<Rc<Plan>>,
     /// The newest alarm's; those armed before are stale.
     token: u64,
-    bounds: Bounds,
-    /// Index of the last record that was proposed for the job and is not applied yet.
-    in_flight: Option<Index>,
+    /// Index of the last record that was proposed for the job and is not applied yet; 0 for none.
+    in_flight: Index,
 }
 
 impl Scheduler {
@@ -122,32 +126,29 @@ impl Scheduler {
     pub fn job_deleted(&mut self, id: JobId) {
         self.jobs.remove(&id);
         self.unplanned.remove(&id);
-        if self.plans.len() > 2 * self.jobs.len() + 64 {
-            self.plans.retain(|_, plan| Rc::strong_count(plan) > 1);
-        }
     }
 
     /// The records that [`Scheduler::poll`] or [`Scheduler::settle`] gave for `id` were appended,
     /// the last of them at `last`: the job waits until that is applied.
     pub fn proposed(&mut self, id: JobId, last: Index) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.in_flight = Some(last);
+            job.in_flight = last;
         }
     }
 
     /// Whether records for `id` were proposed that are not applied yet: what it owes can't be
     /// settled before.
     pub fn is_in_flight(&self, id: JobId) -> bool {
-        self.jobs.get(&id).is_some_and(|job| job.in_flight.is_some())
+        self.jobs.get(&id).is_some_and(|job| job.in_flight > Index(0))
     }
 
     /// A record about `id` was applied at `index`.
     pub fn applied(&mut self, state: &State, id: JobId, index: Index) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.in_flight.is_some_and(|last| index >= last) {
-            job.in_flight = None;
+        if index >= job.in_flight {
+            job.in_flight = Index(0);
         }
-        if job.in_flight.is_none() {
+        if job.in_flight == Index(0) {
             self.arm(state, id);
         }
     }
@@ -175,11 +176,11 @@ impl Scheduler {
         let (Some(job), Some(scheduled)) = (state.job(id), self.jobs.get(&id)) else {
             return Decision::default();
         };
-        let Some(plan) = scheduled.plan.clone().filter(|_| scheduled.in_flight.is_none()) else {
+        let Some(plan) = scheduled.plan.clone().filter(|_| scheduled.in_flight == Index(0)) else {
             return Decision::default();
         };
         let Ok(spec) = Spec::from_bytes(&job.spec) else { return Decision::default() };
-        let timeline = timeline(&plan, job, scheduled.bounds);
+        let timeline = timeline(&plan, job);
         let owed = owed::owed(&timeline, job, now.wall.second());
         let decision = self.decide(state, job, &spec, &timeline, &owed, now);
         if decision.records.is_empty() {
@@ -192,8 +193,7 @@ impl Scheduler {
     /// so, though the clock was set back a little. `None` when the mark only stands for a start
     /// that is still to come.
     pub fn decided_until(&self, job: &Job) -> Option<Second> {
-        let starts = self.jobs.get(&job.id)?.bounds.starts;
-        let waits = starts.is_some_and(|starts| starts.plus(-1) == job.decided_until);
+        let waits = job.timing.starts.is_some_and(|starts| starts.plus(-1) == job.decided_until);
         (!waits).then_some(job.decided_until)
     }
 
@@ -209,7 +209,7 @@ impl Scheduler {
         }
         let scheduled = self.jobs.get(&job.id)?;
         let plan = scheduled.plan.as_ref()?;
-        timeline(plan, job, scheduled.bounds).next_after(job.decided_until.max(now.wall.second()))
+        timeline(plan, job).next_after(job.decided_until.max(now.wall.second()))
     }
 
     /// How old a due time of `job` may be and still be caught up, in seconds; `None` when the job
@@ -220,7 +220,8 @@ impl Scheduler {
             (_, Some(window)) => Some(whole_seconds(window)),
             (Catchup::Latest | Catchup::All, None) => {
                 let plan = self.jobs.get(&job.id)?.plan.as_ref()?;
-                let following = timeline(plan, job, Bounds::default()).next_after(due);
+                let following =
+                    Timeline { starts: None, expires: None, ..timeline(plan, job) }.next_after(due);
                 let half = following.map_or(WINDOW_MAX, |following| (following - due) / 2);
                 Some(half.clamp(WINDOW_MIN, WINDOW_MAX))
             }
@@ -235,7 +236,7 @@ impl Scheduler {
             let Some(scheduled) = self.jobs.get(&job.id) else { continue };
             let range = match &scheduled.plan {
                 Some(plan) => {
-                    let timeline = timeline(plan, job, scheduled.bounds);
+                    let timeline = timeline(plan, job);
                     owed::owed(&timeline, job, now).before(None, &timeline)
                 }
                 None if job.decided_until >= now => None,
@@ -263,30 +264,27 @@ impl Scheduler {
     }
 
     fn plan(&mut self, job: &Job, zones: &dyn Zones) {
-        let in_flight = self.jobs.get(&job.id).and_then(|scheduled| scheduled.in_flight);
-        let spec = Spec::from_bytes(&job.spec).ok();
-        let bounds = spec.as_ref().map_or(Bounds::default(), |spec| Bounds {
-            starts: spec.starts_at.map(Wall::second),
-            expires: spec.expires_at.map(Wall::second),
-        });
-        let plan = spec.and_then(|spec| self.intern(spec, zones));
+        let in_flight = self.jobs.get(&job.id).map_or(Index(0), |scheduled| scheduled.in_flight);
+        let plan = self.intern(&job.timing, zones);
         match plan.is_some() {
             true => self.unplanned.remove(&job.id),
             false => self.unplanned.insert(job.id),
         };
-        self.jobs.insert(job.id, Scheduled { plan, token: 0, bounds, in_flight });
+        self.jobs.insert(job.id, Scheduled { plan, token: 0, in_flight });
         self.arm_job(job);
     }
 
-    fn intern(&mut self, spec: Spec, zones: &dyn Zones) -> Option<Rc<Plan>> {
-        let key = (spec.schedule, spec.timezone);
-        if let Some(plan) = self.plans.get(&key) {
+    fn intern(&mut self, timing: &Rc<Timing>, zones: &dyn Zones) -> Option<Rc<Plan>> {
+        if let Some(plan) = self.plans.get(timing) {
             return Some(Rc::clone(plan));
         }
-        let expression = cron::parse(&key.0).ok()?;
-        let zone = zones.zone(expression.zone.as_deref().unwrap_or(&key.1))?;
+        let expression = cron::parse(&timing.schedule).ok()?;
+        let zone = zones.zone(expression.zone.as_deref().unwrap_or(&timing.timezone))?;
+        if self.plans.len() > 2 * self.jobs.len() + SPARE_PLANS_MAX {
+            self.plans.retain(|_, plan| Rc::strong_count(plan) > 1);
+        }
         let plan = Rc::new(Plan { schedule: expression.schedule, zone });
-        self.plans.insert(key, Rc::clone(&plan));
+        self.plans.insert(Rc::clone(timing), Rc::clone(&plan));
         Some(plan)
     }
 
@@ -302,7 +300,7 @@ impl Scheduler {
         self.next_token += 1;
         scheduled.token = self.next_token;
         let Some(plan) = scheduled.plan.clone().filter(|_| !job.facts.disabled) else { return };
-        let timeline = timeline(&plan, job, scheduled.bounds);
+        let timeline = timeline(&plan, job);
         if let Some(due) = timeline.next_after(job.decided_until) {
             self.alarms.arm(due, (job.id, self.next_token));
         }
@@ -413,20 +411,23 @@ struct Wanted {
 struct Timeline<'a> {
     schedule: &'a Schedule,
     place: Place<'a>,
-    bounds: Bounds,
+    /// It owes none before, and none after.
+    starts: Option<Second>,
+    expires: Option<Second>,
 }
 
-fn timeline<'a>(plan: &'a Plan, job: &'a Job, bounds: Bounds) -> Timeline<'a> {
+fn timeline<'a>(plan: &'a Plan, job: &'a Job) -> Timeline<'a> {
     let place = Place { zone: &plan.zone, name: &job.name, anchor: job.anchor };
-    Timeline { schedule: &plan.schedule, place, bounds }
+    let Timing { starts, expires, .. } = *job.timing;
+    Timeline { schedule: &plan.schedule, place, starts, expires }
 }
 
 impl Timeline<'_> {
     fn next_after(&self, after: Second) -> Option<Second> {
         // The mark alone does not say when the job starts: a correction of the clock lowers it.
-        let after = self.bounds.starts.map_or(after, |starts| after.max(starts.plus(-1)));
+        let after = self.starts.map_or(after, |starts| after.max(starts.plus(-1)));
         let due = self.schedule.next_after(after, &self.place)?;
-        self.bounds.expires.is_none_or(|expires| due <= expires).then_some(due)
+        self.expires.is_none_or(|expires| due <= expires).then_some(due)
     }
 }
 

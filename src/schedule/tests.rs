@@ -71,6 +71,7 @@ impl Office {
         let put = JobPut {
             name: spec.name.clone(),
             spec: spec.to_bytes(),
+            timing: timing(spec),
             facts: Facts { disabled: spec.disabled, forbid: false, per_node: true, keep: 0 },
             mark: Some(Second(BEGIN + mark)),
             anchor: Some(Second(BEGIN)),
@@ -325,7 +326,7 @@ fn the_newest_due_time_is_found_as_by_looking_at_each() {
         let schedule = cron::parse(&text).unwrap().schedule;
         let zone = Zone::utc();
         let place = Place { zone: &zone, name: "job", anchor: Second(BEGIN) };
-        let timeline = Timeline { schedule: &schedule, place, bounds: Bounds::default() };
+        let timeline = Timeline { schedule: &schedule, place, starts: None, expires: None };
         let mark = Second(BEGIN + rng.below(1_000) as i64);
         let limit = mark.plus(rng.below(4_000) as i64);
         let Some(first) = timeline.next_after(mark).filter(|&first| first <= limit) else {

@@ -51,22 +51,30 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Keeps what the record at `index` answered; a key that is used again means the newer one.
-    pub(super) fn put(&mut self, index: Index, answered: Answered) {
+    /// Keeps what the record at `index` answered, and gives what is dropped for it: a key that is
+    /// used again means the newer one.
+    pub(super) fn put(&mut self, index: Index, answered: Answered) -> Vec<(Index, Answered)> {
+        let mut dropped = Vec::new();
         if let Some(older) = self.by_key.insert(answered.key.text.clone(), index) {
-            self.by_index.remove(&older);
+            dropped.extend(self.by_index.remove_entry(&older));
         }
         self.by_index.insert(index, answered);
         while self.by_index.len() > ANSWERS_MAX {
-            self.drop_oldest();
+            dropped.extend(self.drop_oldest());
         }
+        dropped
     }
 
-    /// Drops what is too old at `now`.
-    pub(super) fn expire(&mut self, now: Wall) {
-        while self.by_index.first_key_value().is_some_and(|(_, first)| !is_kept(first, now)) {
-            self.drop_oldest();
-        }
+    /// Drops the oldest one if it is too old at `now`, and gives it. Call until `None`.
+    pub(super) fn expire(&mut self, now: Wall) -> Option<(Index, Answered)> {
+        let is_old = self.by_index.first_key_value().is_some_and(|(_, first)| !is_kept(first, now));
+        is_old.then(|| self.drop_oldest())?
+    }
+
+    /// Those of the records from `from` up to `to`, oldest first.
+    pub(super) fn range(&self, from: Index, to: Index) -> impl Iterator<Item = (Index, &Answered)> {
+        let to = to.max(from);
+        self.by_index.range(from..=to).map(|(&index, answered)| (index, answered))
     }
 
     /// What the change with the key `text` was answered, unless that is too long ago at `now`.
@@ -83,10 +91,10 @@ impl Answers {
         self.by_index.iter().map(|(&index, answered)| (index, answered))
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some((_, oldest)) = self.by_index.pop_first() {
-            self.by_key.remove(&oldest.key.text);
-        }
+    fn drop_oldest(&mut self) -> Option<(Index, Answered)> {
+        let (index, oldest) = self.by_index.pop_first()?;
+        self.by_key.remove(&oldest.key.text);
+        Some((index, oldest))
     }
 
     pub(super) fn check(&self) {

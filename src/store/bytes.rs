@@ -8,14 +8,16 @@
 use super::answers::{KEY_MAX_BYTES, RequestKey};
 use super::record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    Skip, SkipReason, TARGETS_MAX, Trigger,
+    Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::ident::{Boot, ClusterId, Epoch, Index, JobId, NodeId, RunId, StoreId};
+use crate::ident::{Boot, ClusterId, DIGEST_BYTES, Epoch, Index, JobId, NodeId, RunId, StoreId};
 use crate::time::{Second, Wall};
 
 /// Version of the payloads, written beside the kind.
 pub const SCHEMA: u16 = 1;
+/// The kind of [`Record::Finished`].
+const FINISHED: u8 = 7;
 /// Longest actor, in bytes.
 pub const ACTOR_MAX_BYTES: usize = 160;
 
@@ -29,10 +31,11 @@ impl Record {
             Record::JobPut(_) => 4,
             Record::JobDelete { .. } => 5,
             Record::Claim(_) => 6,
-            Record::Finished(_) => 7,
+            Record::Finished(_) => FINISHED,
             Record::Skip(_) => 8,
             Record::ClockCorrected { .. } => 9,
             Record::Keyed(_) => 10,
+            Record::Checkpoint { .. } => 11,
         }
     }
 
@@ -69,6 +72,11 @@ impl Record {
             Record::ClockCorrected { to } => {
                 out.i64(to.0);
             }
+            Record::Checkpoint { previous } => {
+                out.option(previous.as_ref(), |out, (index, digest)| {
+                    out.u64(index.0).raw(digest);
+                });
+            }
             Record::Keyed(keyed) => {
                 assert!(!matches!(keyed.record, Record::Keyed(_)), "a change has one key");
                 keyed.key.encode(out);
@@ -88,7 +96,7 @@ impl Record {
             4 => Record::JobPut(JobPut::decode(input)?),
             5 => Record::JobDelete { job: JobId(input.u64()?) },
             6 => Record::Claim(Claim::decode(input)?),
-            7 => Record::Finished(Finished::decode(input)?),
+            FINISHED => Record::Finished(Finished::decode(input)?),
             8 => Record::Skip(Skip::decode(input)?),
             9 => Record::ClockCorrected { to: Second(input.i64()?) },
             10 => {
@@ -99,6 +107,13 @@ impl Record {
                 };
                 Record::Keyed(Box::new(Keyed { key, record }))
             }
+            11 => Record::Checkpoint {
+                previous: input.option(|input| {
+                    let (index, digest) = (Index(input.u64()?), input.raw(DIGEST_BYTES)?);
+                    let short = |_| DecodeError::Invalid("digest");
+                    Ok((index, digest.try_into().map_err(short)?))
+                })?,
+            },
             _ => return Err(DecodeError::Invalid("kind")),
         })
     }
@@ -129,6 +144,20 @@ impl Entry {
         input.finish()?;
         Ok(Entry { index, epoch, wall, actor, record })
     }
+}
+
+/// What a record, found as [`Entry::decode`] takes it, holds of the output of a run; `None` for
+/// those that end no run, and for bytes that are no record.
+pub fn output_in(kind: u8, schema: u16, payload: &[u8]) -> Option<&[u8]> {
+    if (kind, schema) != (FINISHED, SCHEMA) {
+        return None;
+    }
+    let mut input = Decoder::new(payload);
+    input.i64().ok()?;
+    input.str().ok()?;
+    RunId::decode(&mut input).ok()?;
+    Ending::decode(&mut input).ok()?;
+    input.bytes().ok()
 }
 
 impl RequestKey {
@@ -183,6 +212,7 @@ impl Member {
 impl JobPut {
     fn encode(&self, out: &mut Encoder) {
         out.str(&self.name).bytes(&self.spec);
+        self.timing.encode(out);
         self.facts.encode(out);
         encode_second(self.mark, out);
         encode_second(self.anchor, out);
@@ -192,9 +222,27 @@ impl JobPut {
         Ok(JobPut {
             name: input.str()?.to_owned(),
             spec: input.bytes()?.to_vec(),
+            timing: Timing::decode(input)?,
             facts: Facts::decode(input)?,
             mark: decode_second(input)?,
             anchor: decode_second(input)?,
+        })
+    }
+}
+
+impl Timing {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        out.str(&self.schedule).str(&self.timezone);
+        encode_second(self.starts, out);
+        encode_second(self.expires, out);
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Timing, DecodeError> {
+        Ok(Timing {
+            schedule: input.str()?.to_owned(),
+            timezone: input.str()?.to_owned(),
+            starts: decode_second(input)?,
+            expires: decode_second(input)?,
         })
     }
 }
@@ -254,7 +302,11 @@ impl Trigger {
     }
 
     pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Trigger, DecodeError> {
-        match input.u8()? {
+        Trigger::from_code(input.u8()?)
+    }
+
+    pub(super) fn from_code(code: u8) -> Result<Trigger, DecodeError> {
+        match code {
             0 => Ok(Trigger::Schedule),
             1 => Ok(Trigger::Catchup),
             2 => Ok(Trigger::Manual),
@@ -295,10 +347,11 @@ impl Ending {
     /// Reads an ending.
     ///
     /// # Errors
-    /// When the bytes are too few or a number is unknown.
+    /// When the bytes are too few, a number is unknown, or it has more than one of exit code,
+    /// signal and errno.
     pub fn decode(input: &mut Decoder<'_>) -> Result<Ending, DecodeError> {
-        Ok(Ending {
-            end: End::decode(input)?,
+        let ending = Ending {
+            end: End::from_code(input.u8()?)?,
             reason: input.option(Reason::decode)?,
             exit_code: input.option(Decoder::i32)?,
             signal: input.option(Decoder::i32)?,
@@ -308,12 +361,18 @@ impl Ending {
             cpu_ms: input.u64()?,
             max_rss_bytes: input.u64()?,
             output_bytes: input.u64()?,
-        })
+        };
+        let failed_start = matches!(ending.reason, Some(Reason::StartFailed(..)));
+        let numbers = [failed_start, ending.exit_code.is_some(), ending.signal.is_some()];
+        match numbers.iter().filter(|&&has| has).count() {
+            0 | 1 => Ok(ending),
+            _ => Err(DecodeError::Invalid("outcome")),
+        }
     }
 }
 
 impl End {
-    fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             End::Succeeded => 0,
             End::Failed => 1,
@@ -325,8 +384,8 @@ impl End {
         }
     }
 
-    fn decode(input: &mut Decoder<'_>) -> Result<End, DecodeError> {
-        match input.u8()? {
+    pub(super) fn from_code(code: u8) -> Result<End, DecodeError> {
+        match code {
             0 => Ok(End::Succeeded),
             1 => Ok(End::Failed),
             2 => Ok(End::Killed),

@@ -1,16 +1,13 @@
 //! Fires and their runs, and the records that begin and end them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::jobs::{Job, SKIPS_MAX, Status};
 use super::record::{Claim, End, Ending, Facts, Finished, Reason, Skip, SkipReason, Trigger};
 use super::{Change, State};
-use crate::ident::{Index, JobId, NodeId, RunId};
+use crate::ident::{Index, NodeId, RunId};
 use crate::time::{Second, Wall};
-
-/// Most runs that the ended fires of one job have together, whatever it asks to keep.
-pub(super) const SUMMARIES_MAX: usize = 10_000;
 
 /// One decided fire: a group of runs, one for each target.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,8 +20,8 @@ pub struct Fire {
     pub trigger: Trigger,
     /// When it was claimed.
     pub claimed: Wall,
-    /// The claimed definition, for as long as a run is open: an edit changes later fires only.
-    pub spec: Option<Rc<[u8]>>,
+    /// The claimed definition: an edit changes later fires only.
+    pub spec: Rc<[u8]>,
     /// In order of node.
     pub runs: Vec<Run>,
 }
@@ -38,6 +35,24 @@ pub struct Run {
     pub attempt: u32,
     /// Whether it has ended.
     pub state: RunState,
+    /// Index of the record of its end, which has its last output; 0 while it is open, and of one
+    /// that its claim skipped.
+    pub record: Index,
+}
+
+/// One run as the history has it, with what it has from its fire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Execution {
+    /// Index of the claim.
+    pub group: Index,
+    /// The due time; `None` for a fire by hand.
+    pub due: Option<Second>,
+    /// When it was claimed; once the whole fire has ended, only of one by hand, else its due time.
+    pub claimed: Wall,
+    /// What made the fire.
+    pub trigger: Trigger,
+    /// The run itself.
+    pub run: Run,
 }
 
 /// Whether a run has ended. That it is running is no part of the state: the leader hears it.
@@ -55,6 +70,12 @@ impl Fire {
         RunId { group: self.group, node: run.node, attempt: run.attempt }
     }
 
+    /// Its runs, as the history shows them.
+    pub fn executions(&self) -> impl Iterator<Item = Execution> + '_ {
+        let Fire { group, due, claimed, trigger, .. } = *self;
+        self.runs.iter().map(move |&run| Execution { group, due, claimed, trigger, run })
+    }
+
     /// Its runs without an end.
     pub fn open_runs(&self) -> impl Iterator<Item = RunId> + '_ {
         self.runs.iter().filter(|run| run.state == RunState::Open).map(|run| self.run_id(run))
@@ -70,7 +91,7 @@ impl Fire {
     }
 
     /// What its ends say of the job; `None` when no run was ever to start.
-    fn verdict(&self) -> Option<Status> {
+    pub(super) fn verdict(&self) -> Option<Status> {
         let ends = self.runs.iter().filter_map(|run| match run.state {
             RunState::Open => None,
             RunState::Ended(ending) => Some(ending.end),
@@ -86,16 +107,37 @@ impl Fire {
     }
 }
 
+impl Execution {
+    /// The run's name.
+    pub fn id(&self) -> RunId {
+        RunId { group: self.group, node: self.run.node, attempt: self.run.attempt }
+    }
+
+    /// The moment it was due, or without a due time the moment of its claim.
+    pub fn scheduled_for(&self) -> Wall {
+        self.due.map_or(self.claimed, |due| due.wall())
+    }
+
+    /// Whether it has written something, whose end may be read at [`Run::record`].
+    pub fn may_have_output(&self) -> bool {
+        match self.run.state {
+            RunState::Open => false,
+            RunState::Ended(ending) => ending.output_bytes > 0 && self.run.record != Index(0),
+        }
+    }
+}
+
 impl State {
     pub(super) fn claim(&mut self, claim: Claim, group: Index, wall: Wall) -> Change {
         let era = self.clock_era;
-        let Some(job) = self.jobs.get_mut(&claim.job) else {
-            return Change::Void(Some(claim.job));
-        };
+        let void = Change::Void(Some(claim.job));
+        let Some(job) = self.jobs.get(&claim.job) else { return void };
         let stale_due = claim.due.is_some_and(|due| due <= job.decided_until);
         if claim.version != job.version || claim.clock_era != era || stale_due {
-            return Change::Void(Some(claim.job));
+            return void;
         }
+        self.save_before(claim.job);
+        let Some(job) = self.jobs.get_mut(&claim.job) else { return void };
         if let Some(due) = claim.due {
             job.decided_until = due;
         }
@@ -106,212 +148,84 @@ impl State {
                 true => RunState::Ended(Ending::decided(End::Skipped, Reason::Overlap, wall)),
                 false => RunState::Open,
             };
-            runs.push(Run { node, attempt: 1, state });
+            runs.push(Run { node, attempt: 1, state, record: Index(0) });
         }
-        let skipped = runs.iter().filter(|run| run.state != RunState::Open).count();
-        job.count_missed(skipped as u64);
-        let spec = (skipped < runs.len()).then(|| Rc::clone(&job.spec));
-        let fire =
-            Fire { group, due: claim.due, trigger: claim.trigger, claimed: wall, spec, runs };
+        let (due, trigger, spec) = (claim.due, claim.trigger, Rc::clone(&job.spec));
+        let fire = Fire { group, due, trigger, claimed: wall, spec, runs };
+        let skipped = fire.runs.len() - fire.open_runs().count();
         for run in fire.open_runs() {
             self.open.insert(run, claim.job);
         }
-        job.fires.push(fire);
-        self.settle_fire(claim.job, group);
+        let keep = usize::from(job.facts.keep);
+        let past = job.past_mut();
+        past.count_missed(skipped as u64);
+        past.history.push(fire);
+        past.history.trim(keep);
         Change::Claimed(claim.job, group)
     }
 
-    pub(super) fn finish(&mut self, finished: Finished) -> Change {
-        let run = finished.run;
-        let Some(id) = self.open.remove(&run) else {
+    pub(super) fn finish(&mut self, finished: Finished, index: Index) -> Change {
+        let Some(&id) = self.open.get(&finished.run) else {
             // An ended run never changes its outcome.
             return Change::Void(None);
         };
+        self.save_before(id);
+        self.open.remove(&finished.run);
         let deleted = !self.jobs.contains_key(&id);
         let jobs = if deleted { &mut self.deleted } else { &mut self.jobs };
         let Some(job) = jobs.get_mut(&id) else { unreachable!("an open run belongs to a job") };
-        let Some(open) = job.fires.run_mut(run) else { unreachable!("an open run is in its fire") };
-        open.state = RunState::Ended(finished.ending);
-        job.count(&finished.ending);
-        self.tails.put(run, finished.tail);
-        self.settle_fire(id, run.group);
-        if deleted && !self.deleted[&id].fires.has_open_run() {
-            self.forget_job(id);
+        let keep = usize::from(job.facts.keep);
+        let past = job.past_mut();
+        let Some(run) = past.history.run_mut(finished.run) else {
+            unreachable!("an open run is in its fire")
+        };
+        run.state = RunState::Ended(finished.ending);
+        run.record = index;
+        past.count(&finished.ending);
+        if let Some(fire) = past.history.close(finished.run.group) {
+            past.judge(&fire);
         }
-        Change::Ended(id, run)
+        past.history.trim(keep);
+        if deleted && !job.has_open_run() {
+            self.deleted.remove(&id);
+        }
+        Change::Ended(id, finished.run)
     }
 
     /// Ends every open run of `node` as lost.
-    pub(super) fn lose_runs(&mut self, node: NodeId, wall: Wall) {
+    pub(super) fn lose_runs(&mut self, node: NodeId, index: Index, wall: Wall) {
         let open = self.open.keys().filter(|run| run.node == node);
         let runs: Vec<RunId> = open.copied().collect();
         for run in runs {
             let ending = Ending::decided(End::Lost, Reason::StoreReplaced, wall);
-            self.finish(Finished { run, ending, tail: Vec::new() });
+            self.finish(Finished { run, ending, tail: Vec::new() }, index);
         }
     }
 
     pub(super) fn skip(&mut self, skip: Skip, index: Index, wall: Wall) -> Change {
         let era = self.clock_era;
-        let Some(job) = self.jobs.get_mut(&skip.job) else {
-            return Change::Void(Some(skip.job));
-        };
+        let id = skip.job;
+        let Some(job) = self.jobs.get(&id) else { return Change::Void(Some(id)) };
         // A range that ends where it starts or before would take the mark back.
         let empty = skip.until <= skip.after;
         if empty || skip.clock_era != era || skip.after != job.decided_until {
-            return Change::Void(Some(skip.job));
+            return Change::Void(Some(id));
         }
+        self.save_before(id);
+        let Some(job) = self.jobs.get_mut(&id) else { return Change::Void(Some(id)) };
         job.decided_until = skip.until;
+        let past = job.past_mut();
+        let count = u64::from(skip.count);
         match skip.reason {
-            SkipReason::WindowPassed | SkipReason::NoNode => {
-                job.count_missed(u64::from(skip.count));
-            }
+            SkipReason::WindowPassed | SkipReason::NoNode => past.count_missed(count),
             // What may have run is not called missed.
-            SkipReason::Lost => {
-                job.error_count = job.error_count.saturating_add(u64::from(skip.count));
-            }
+            SkipReason::Lost => past.count_lost(count),
         }
-        let id = skip.job;
-        job.skips.push_back((index, wall, skip));
-        if job.skips.len() > SKIPS_MAX {
-            job.skips.pop_front();
+        past.skips.push_back((index, wall, skip));
+        if past.skips.len() > SKIPS_MAX {
+            past.skips.pop_front();
         }
         Change::Skipped(id)
-    }
-
-    /// Takes the consequences of a fire whose last run may have ended.
-    fn settle_fire(&mut self, id: JobId, group: Index) {
-        let Some(job) = self.jobs.get_mut(&id).or_else(|| self.deleted.get_mut(&id)) else {
-            return;
-        };
-        let Some(fire) = job.fires.close(group) else { return };
-        // Runs that never started say nothing, and no late end overrules a newer fire.
-        match fire.verdict() {
-            Some(verdict) if group > job.judged => {
-                job.status = verdict;
-                job.judged = group;
-            }
-            Some(_) | None => {}
-        }
-        let tails = &mut self.tails;
-        job.fires.trim(usize::from(job.facts.keep), |run| tails.remove(run));
-    }
-}
-
-/// The fires that a job keeps, in order of claim.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct History {
-    fires: VecDeque<Fire>,
-    /// Those of them that have an open run, in order.
-    open: VecDeque<Index>,
-    /// How many runs the others have in all.
-    ended_runs: usize,
-}
-
-impl History {
-    /// All fires, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Fire> + ExactSizeIterator {
-        self.fires.iter()
-    }
-
-    /// The fire of that claim; `None` when it is not kept.
-    pub fn get(&self, group: Index) -> Option<&Fire> {
-        self.fires.get(self.position(group)?)
-    }
-
-    /// Whether any run has not ended.
-    pub fn has_open_run(&self) -> bool {
-        !self.open.is_empty()
-    }
-
-    /// Its runs without an end, in order of claim. Fires that are over cost nothing.
-    pub fn open_runs(&self) -> impl Iterator<Item = RunId> + '_ {
-        self.open.iter().filter_map(|&group| self.get(group)).flat_map(Fire::open_runs)
-    }
-
-    pub(super) fn push(&mut self, fire: Fire) {
-        assert!(
-            self.fires.back().is_none_or(|last| last.group < fire.group),
-            "claims are in order"
-        );
-        match &fire.spec {
-            Some(_) => self.open.push_back(fire.group),
-            None => self.ended_runs += fire.runs.len(),
-        }
-        self.fires.push_back(fire);
-    }
-
-    pub(super) fn run_mut(&mut self, run: RunId) -> Option<&mut Run> {
-        let at = self.position(run.group)?;
-        let runs = &mut self.fires.get_mut(at)?.runs;
-        runs.iter_mut().find(|kept| kept.node == run.node && kept.attempt == run.attempt)
-    }
-
-    /// Closes the fire of `group` and gives it; `None` while a run of it is open.
-    fn close(&mut self, group: Index) -> Option<&Fire> {
-        let at = self.position(group)?;
-        let fire = self.fires.get_mut(at)?;
-        if !fire.is_over() {
-            return None;
-        }
-        // The definition is pinned exactly as long as the fire counts as open.
-        if fire.spec.take().is_some() {
-            self.ended_runs += fire.runs.len();
-            if let Ok(at) = self.open.binary_search(&group) {
-                self.open.remove(at);
-            }
-        }
-        Some(fire)
-    }
-
-    /// Drops the oldest ended fires beyond `keep` fires and [`SUMMARIES_MAX`] runs. A fire with an
-    /// open run stays, and its runs do not count.
-    pub(super) fn trim(&mut self, keep: usize, mut dropped: impl FnMut(RunId)) {
-        while self.exceeds(keep) {
-            let Some(fire) = self.fires.remove(self.oldest_ended()) else { return };
-            self.ended_runs -= fire.runs.len();
-            fire.runs.iter().for_each(|run| dropped(fire.run_id(run)));
-        }
-    }
-
-    /// Whether there is something to trim.
-    pub(super) fn exceeds(&self, keep: usize) -> bool {
-        self.fires.len() - self.open.len() > keep || self.ended_runs > SUMMARIES_MAX
-    }
-
-    /// Checks what must hold between records.
-    ///
-    /// # Panics
-    /// When it doesn't.
-    pub(super) fn check(&self, keep: usize) {
-        assert!(self.fires.iter().is_sorted_by(|a, b| a.group < b.group), "claims are in order");
-        for fire in &self.fires {
-            assert_eq!(fire.is_over(), fire.spec.is_none(), "an open fire pins its definition");
-            assert!(fire.runs_are_in_order(), "the runs of a fire are in order of node");
-        }
-        let (over, open): (Vec<_>, Vec<_>) = self.fires.iter().partition(|fire| fire.is_over());
-        assert!(open.iter().map(|fire| &fire.group).eq(&self.open));
-        assert_eq!(over.iter().map(|fire| fire.runs.len()).sum::<usize>(), self.ended_runs);
-        assert!(!self.exceeds(keep), "history is trimmed");
-    }
-
-    /// Where the oldest ended fire stands; beyond the last when there is none.
-    fn oldest_ended(&self) -> usize {
-        // Before it all are open, so that the two lists agree up to there: no walk over the many
-        // open fires that a job may have, but a search for the place where they part.
-        let (mut low, mut high) = (0, self.open.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.fires.get(middle).map(|fire| fire.group) == self.open.get(middle).copied() {
-                true => low = middle + 1,
-                false => high = middle,
-            }
-        }
-        low
-    }
-
-    fn position(&self, group: Index) -> Option<usize> {
-        self.fires.binary_search_by_key(&group, |fire| fire.group).ok()
     }
 }
 
@@ -324,10 +238,10 @@ enum Busy {
 impl Busy {
     fn of(job: &Job) -> Busy {
         let Facts { forbid, per_node, .. } = job.facts;
-        match (forbid && job.fires.has_open_run(), per_node) {
+        match (forbid && job.has_open_run(), per_node) {
             (false, _) => Busy::These(BTreeSet::new()),
             (true, false) => Busy::All,
-            (true, true) => Busy::These(job.fires.open_runs().map(|run| run.node).collect()),
+            (true, true) => Busy::These(job.open_runs().map(|run| run.node).collect()),
         }
     }
 

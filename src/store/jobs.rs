@@ -1,18 +1,20 @@
 //! Jobs, and the records that create, replace and delete them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use super::fires::History;
-use super::record::{End, Ending, Facts, JobPut, Skip};
+use super::fires::{Execution, Fire};
+use super::history::History;
+use super::record::{End, Ending, Facts, JobPut, Skip, Timing};
 use super::{Change, State};
-use crate::ident::{Index, JobId};
+use crate::ident::{Index, JobId, RunId};
 use crate::time::{Second, Wall};
 
 /// How many skips a job keeps, apart from its fires.
 pub(super) const SKIPS_MAX: usize = 100;
 
-/// A job as the journal has it.
+/// A job as the journal has it. Of most jobs of a large installation nothing is known but this, so
+/// what only a job has that once fired is kept apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Job {
     /// Index of the record that created it.
@@ -21,6 +23,8 @@ pub struct Job {
     pub name: Rc<str>,
     /// Canonical bytes of its definition.
     pub spec: Rc<[u8]>,
+    /// When it is due.
+    pub timing: Rc<Timing>,
     /// What the state must know of the definition.
     pub facts: Facts,
     /// Index of the record that wrote the definition.
@@ -33,6 +37,24 @@ pub struct Job {
     pub created: Wall,
     /// When its definition was written.
     pub updated: Wall,
+    /// What became of its fires, since the first.
+    pub(super) past: Option<Box<Past>>,
+}
+
+/// What became of the fires of a job.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Past {
+    pub(super) counts: Counts,
+    /// Claim of the fire that the status is of, kept or not; 0 before any.
+    pub(super) judged: Index,
+    pub(super) history: History,
+    /// The newest skips: index, time and range.
+    pub(super) skips: VecDeque<(Index, Wall, Skip)>,
+}
+
+/// What is counted of a job's runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
     /// Runs that succeeded.
     pub success_count: u64,
     /// Runs that failed, were killed, timed out or are lost.
@@ -45,12 +67,6 @@ pub struct Job {
     pub last_error: Option<Wall>,
     /// What the newest ended fire says that started at all.
     pub status: Status,
-    /// Claim of the fire that `status` is of, kept or not; 0 before any.
-    pub judged: Index,
-    /// In order of claim: the newest ended ones, and all that are open.
-    pub fires: History,
-    /// The newest skips: index, time and range.
-    pub skips: VecDeque<(Index, Wall, Skip)>,
 }
 
 /// What the newest ended fire says of its job, among those of which a run may have started.
@@ -68,38 +84,106 @@ pub enum Status {
 }
 
 impl Job {
+    /// What is counted of its runs.
+    pub fn counts(&self) -> Counts {
+        self.past.as_ref().map_or(Counts::default(), |past| past.counts)
+    }
+
+    /// Its runs that are kept, in order of claim, node and attempt.
+    pub fn executions(&self) -> impl Iterator<Item = Execution> + '_ {
+        self.past.iter().flat_map(|past| past.history.executions())
+    }
+
+    /// One of its runs; `None` when it is not kept.
+    pub fn execution(&self, id: RunId) -> Option<Execution> {
+        self.past.as_ref()?.history.execution(id)
+    }
+
+    /// Its newest skips, oldest first: index, time and range.
+    pub fn skips(&self) -> impl Iterator<Item = &(Index, Wall, Skip)> {
+        self.past.iter().flat_map(|past| &past.skips)
+    }
+
+    /// Its fires that have an open run, in order of claim.
+    pub fn open_fires(&self) -> impl Iterator<Item = &Fire> {
+        self.past.iter().flat_map(|past| past.history.open_fires())
+    }
+
+    /// Its runs without an end, in order of claim. Fires that are over cost nothing.
+    pub fn open_runs(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.open_fires().flat_map(Fire::open_runs)
+    }
+
+    /// Whether any run has not ended.
+    pub fn has_open_run(&self) -> bool {
+        self.open_fires().next().is_some()
+    }
+
+    /// Its fire of that claim, while a run of it is open.
+    pub(super) fn fire(&self, group: Index) -> Option<&Fire> {
+        self.past.as_ref()?.history.fire(group)
+    }
+
+    pub(super) fn past_mut(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+}
+
+impl Past {
     pub(super) fn count(&mut self, ending: &Ending) {
+        let counts = &mut self.counts;
         match ending.end {
             End::Succeeded => {
-                self.success_count = self.success_count.saturating_add(1);
-                self.last_success = self.last_success.max(Some(ending.finished));
+                counts.success_count = counts.success_count.saturating_add(1);
+                counts.last_success = counts.last_success.max(Some(ending.finished));
             }
             End::Failed | End::Killed | End::TimedOut | End::Lost => {
-                self.error_count = self.error_count.saturating_add(1);
-                self.last_error = self.last_error.max(Some(ending.finished));
+                counts.error_count = counts.error_count.saturating_add(1);
+                counts.last_error = counts.last_error.max(Some(ending.finished));
             }
             End::Skipped | End::Missed => self.count_missed(1),
         }
     }
 
+    pub(super) fn count_lost(&mut self, count: u64) {
+        self.counts.error_count = self.counts.error_count.saturating_add(count);
+    }
+
     pub(super) fn count_missed(&mut self, count: u64) {
-        self.missed_count = self.missed_count.saturating_add(count);
+        self.counts.missed_count = self.counts.missed_count.saturating_add(count);
+    }
+
+    /// Takes the verdict of a fire whose last run has ended. Runs that never started say nothing,
+    /// and no late end overrules a newer fire.
+    pub(super) fn judge(&mut self, fire: &Fire) {
+        match fire.verdict() {
+            Some(verdict) if fire.group > self.judged => {
+                self.counts.status = verdict;
+                self.judged = fire.group;
+            }
+            Some(_) | None => {}
+        }
     }
 }
 
 impl State {
     pub(super) fn put_job(&mut self, put: JobPut, index: Index, wall: Wall) -> Change {
         let spec: Rc<[u8]> = put.spec.into();
+        let timing = self.timings.take(put.timing);
         if let Some(&id) = self.names.get(put.name.as_str()) {
+            self.save_before(id);
             let Some(job) = self.jobs.get_mut(&id) else { unreachable!("a name leads to a job") };
             job.spec = spec;
+            let before = std::mem::replace(&mut job.timing, timing);
             job.facts = put.facts;
             job.version = index.0;
             job.updated = wall;
             job.decided_until = put.mark.unwrap_or(job.decided_until);
             job.anchor = put.anchor.unwrap_or(job.anchor);
-            let tails = &mut self.tails;
-            job.fires.trim(usize::from(job.facts.keep), |run| tails.remove(run));
+            if let Some(past) = &mut job.past {
+                past.history.trim(usize::from(job.facts.keep));
+            }
+            self.timings.put_back(&before);
             return Change::JobPut(id);
         }
         let id = JobId(index.0);
@@ -108,43 +192,62 @@ impl State {
             id,
             name: Rc::clone(&name),
             spec,
+            timing,
             facts: put.facts,
             version: index.0,
             decided_until: put.mark.unwrap_or(wall.second()),
             anchor: put.anchor.unwrap_or(wall.second()),
             created: wall,
             updated: wall,
-            success_count: 0,
-            error_count: 0,
-            missed_count: 0,
-            last_success: None,
-            last_error: None,
-            status: Status::Untriggered,
-            judged: Index(0),
-            fires: History::default(),
-            skips: VecDeque::new(),
+            past: None,
         };
         self.names.insert(name, id);
-        self.jobs.insert(id, job);
+        self.jobs.insert(id, Box::new(job));
         Change::JobPut(id)
     }
 
     pub(super) fn delete_job(&mut self, id: JobId) -> Change {
+        if !self.jobs.contains_key(&id) {
+            return Change::Void(Some(id));
+        }
+        self.save_before(id);
         let Some(job) = self.jobs.remove(&id) else { return Change::Void(Some(id)) };
         self.names.remove(&job.name);
-        let open = job.fires.has_open_run();
-        self.deleted.insert(id, job);
-        if !open {
-            self.forget_job(id);
+        self.timings.put_back(&job.timing);
+        if job.has_open_run() {
+            self.deleted.insert(id, job);
         }
         Change::JobDeleted(id)
     }
+}
 
-    /// Drops what is left of a deleted job whose runs have all ended.
-    pub(super) fn forget_job(&mut self, id: JobId) {
-        let Some(job) = self.deleted.remove(&id) else { return };
-        for fire in job.fires.iter() {
-            fire.runs.iter().for_each(|run| self.tails.remove(fire.run_id(run)));
+/// Each timing once, with how many jobs have it; deleted ones have given theirs back.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
+pub(super) struct Timings(BTreeMap<Rc<Timing>, usize>);
+
+impl Timings {
+    /// The one that equals `timing`, for one job more.
+    pub(super) fn take(&mut self, timing: Timing) -> Rc<Timing> {
+        let shared = match self.0.get_key_value(&timing) {
+            Some((shared, _)) => Rc::clone(shared),
+            None => Rc::new(timing),
+        };
+        *self.0.entry(Rc::clone(&shared)).or_insert(0) += 1;
+        shared
+    }
+
+    /// One job has it no more.
+    pub(super) fn put_back(&mut self, timing: &Timing) {
+        let Some(count) = self.0.get_mut(timing) else { unreachable!("a job's timing is kept") };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(timing);
         }
+    }
+
+    pub(super) fn check(&self, jobs: usize) {
+        assert_eq!(self.0.values().sum::<usize>(), jobs, "each job has one");
+        assert!(self.0.values().all(|&count| count > 0));
     }
 }

@@ -1,36 +1,40 @@
 //! The replicated state: what [`State::apply`] makes of the committed journal, and nothing else.
 //!
-//! Owns jobs, fires and their runs, the registry of nodes, and the output tails. Never looks at a
-//! clock, a zone, a schedule or a setting: all that a decision depended on is written in the
-//! record, so the same journal gives the same state on every node and in every year. The node
-//! drives it, one committed record at a time.
+//! Owns jobs, fires and their runs, and the registry of nodes; of what runs printed it only knows
+//! in which record that stands. Never looks at a clock, a zone, a schedule or a setting: all that a
+//! decision depended on is written in the record, so the same journal gives the same state on every
+//! node and in every year. The node drives it, one committed record at a time.
 #![forbid(unsafe_code)]
 
 mod answers;
 mod bytes;
 mod fires;
+mod history;
 mod jobs;
+mod load;
 mod record;
 mod replay;
 mod snapshot;
-mod tails;
+mod summary;
 
 pub use answers::{ANSWERS_MAX, Answered, KEY_MAX_BYTES, RequestKey};
-pub use bytes::{ACTOR_MAX_BYTES, SCHEMA};
-pub use fires::{Fire, History, Run, RunState};
-pub use jobs::{Job, Status};
+pub use bytes::{ACTOR_MAX_BYTES, SCHEMA, output_in};
+pub use fires::{Execution, Fire, Run, RunState};
+pub use jobs::{Counts, Job, Status};
+pub use load::{SnapshotError, SnapshotLoader};
 pub use record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    Skip, SkipReason, TARGETS_MAX, Trigger,
+    Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 pub use replay::Replay;
-pub use snapshot::{SnapshotError, SnapshotLoader};
-pub use tails::Tails;
+pub use snapshot::Piece;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use answers::Answers;
+use jobs::Timings;
+use snapshot::Cursor;
 
 use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
 use crate::time::{Second, Wall};
@@ -49,14 +53,18 @@ pub struct State {
     cluster: ClusterId,
     voters: Vec<NodeId>,
     members: BTreeMap<NodeId, Member>,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: BTreeMap<JobId, Box<Job>>,
     names: BTreeMap<Rc<str>, JobId>,
+    timings: Timings,
     /// Jobs that were deleted while runs of theirs were open, until the last of those has ended.
-    deleted: BTreeMap<JobId, Job>,
+    deleted: BTreeMap<JobId, Box<Job>>,
     /// Every run that has not ended, and its job.
     open: BTreeMap<RunId, JobId>,
-    tails: Tails,
     answers: Answers,
+    /// The newest checkpoint.
+    checkpoint: Option<Index>,
+    /// The snapshot that is being taken.
+    cursor: Option<Box<Cursor>>,
 }
 
 /// What a record changed, for those who act on it.
@@ -78,6 +86,8 @@ pub enum Change {
     Skipped(JobId),
     /// Every mark may have been lowered.
     ClockCorrected,
+    /// A snapshot of the state as it is now is wanted.
+    Checkpoint,
     /// The record no longer applied when its turn came, and changed nothing: the job it names was
     /// deleted or edited by a record before it, or the run had ended.
     Void(Option<JobId>),
@@ -99,7 +109,9 @@ impl State {
         self.applied = entry.index;
         self.epoch = entry.epoch;
         self.newest_wall = self.newest_wall.max(entry.wall);
-        self.answers.expire(self.newest_wall);
+        while let Some((index, answered)) = self.answers.expire(self.newest_wall) {
+            self.save_answer(index, answered);
+        }
         self.apply_record(entry.record, entry.index, entry.wall)
     }
 
@@ -111,26 +123,30 @@ impl State {
                 self.voters = voters;
                 Change::Members
             }
-            Record::Node(member) => self.put_member(member, wall),
+            Record::Node(member) => self.put_member(member, index, wall),
             Record::JobPut(put) => self.put_job(put, index, wall),
             Record::JobDelete { job } => self.delete_job(job),
             Record::Claim(claim) => self.claim(claim, index, wall),
-            Record::Finished(finished) => self.finish(finished),
+            Record::Finished(finished) => self.finish(finished, index),
             Record::Skip(skip) => self.skip(skip, index, wall),
             Record::ClockCorrected { to } => {
                 self.correct_clock(to);
                 Change::ClockCorrected
+            }
+            Record::Checkpoint { .. } => {
+                self.checkpoint = Some(index);
+                Change::Checkpoint
             }
             Record::Keyed(keyed) => self.apply_keyed(*keyed, index, wall),
         }
     }
 
     /// A node with another data directory than before knows nothing of its runs, nor does anybody.
-    fn put_member(&mut self, member: Member, wall: Wall) -> Change {
+    fn put_member(&mut self, member: Member, index: Index, wall: Wall) -> Change {
         let (node, store) = (member.id, member.store);
         let before = self.members.insert(node, member);
         if before.is_some_and(|before| before.store != store) {
-            self.lose_runs(node, wall);
+            self.lose_runs(node, index, wall);
         }
         Change::Members
     }
@@ -153,11 +169,15 @@ impl State {
             | Change::Ended(..)
             | Change::Skipped(_)
             | Change::ClockCorrected
+            | Change::Checkpoint
             | Change::Void(_) => return change,
         };
         let name = deleted.or_else(|| self.job(job).map(|job| Rc::clone(&job.name)));
         if let Some(name) = name {
-            self.answers.put(index, Answered { key, wall, job, name, claimed });
+            let answered = Answered { key, wall, job, name, claimed };
+            for (index, dropped) in self.answers.put(index, answered) {
+                self.save_answer(index, dropped);
+            }
         }
         change
     }
@@ -199,22 +219,22 @@ impl State {
 
     /// The job of that number, unless it was deleted.
     pub fn job(&self, id: JobId) -> Option<&Job> {
-        self.jobs.get(&id)
+        self.jobs.get(&id).map(|job| &**job)
     }
 
     /// The job of that number, a deleted one with open runs too.
     pub fn job_or_deleted(&self, id: JobId) -> Option<&Job> {
-        self.jobs.get(&id).or_else(|| self.deleted.get(&id))
+        self.jobs.get(&id).or_else(|| self.deleted.get(&id)).map(|job| &**job)
     }
 
     /// The job of that name.
     pub fn job_named(&self, name: &str) -> Option<&Job> {
-        self.jobs.get(self.names.get(name)?)
+        self.job(*self.names.get(name)?)
     }
 
     /// All jobs, in order of name.
     pub fn jobs_by_name(&self) -> impl ExactSizeIterator<Item = &Job> {
-        self.names.values().map(|id| &self.jobs[id])
+        self.names.values().map(|id| &*self.jobs[id])
     }
 
     /// Every open run with its job, in order of claim.
@@ -227,14 +247,14 @@ impl State {
         self.open.get(&run).copied()
     }
 
-    /// The fire of that claim.
+    /// The fire of that claim, while a run of it is open.
     pub fn fire(&self, job: JobId, group: Index) -> Option<&Fire> {
-        self.job_or_deleted(job)?.fires.get(group)
+        self.job_or_deleted(job)?.fire(group)
     }
 
-    /// The last bytes that a run wrote; `None` when they were dropped to make room, or never came.
-    pub fn tail(&self, run: RunId) -> Option<&[u8]> {
-        self.tails.get(run)
+    /// The newest checkpoint.
+    pub fn checkpoint(&self) -> Option<Index> {
+        self.checkpoint
     }
 
     /// What the change with the client's key `text` was answered, and by which record; `None` when
@@ -248,6 +268,7 @@ impl State {
         // The record is the proof that all later times were never real; the newest wall time must
         // follow, or the next start would take the corrected clock for a broken one.
         self.newest_wall = to.wall();
+        self.void_snapshot();
         for job in self.jobs.values_mut() {
             job.decided_until = job.decided_until.min(to);
         }
@@ -262,17 +283,20 @@ impl State {
         for (name, id) in &self.names {
             assert_eq!(&self.jobs[id].name, name);
         }
+        self.timings.check(self.jobs.len());
         let mut open = BTreeSet::new();
         for job in self.jobs.values().chain(self.deleted.values()) {
-            open.extend(job.fires.open_runs().map(|run| (run, job.id)));
-            job.fires.check(usize::from(job.facts.keep));
+            open.extend(job.open_runs().map(|run| (run, job.id)));
+            if let Some(past) = &job.past {
+                past.history.check(usize::from(job.facts.keep));
+            }
         }
         let indexed: BTreeSet<_> = self.open_runs().collect();
         assert_eq!(open, indexed, "the index of open runs must agree with the fires");
         self.answers.check();
         assert!(self.jobs.keys().all(|id| !self.deleted.contains_key(id)));
         for job in self.deleted.values() {
-            assert!(job.fires.has_open_run(), "a deleted job is kept for its open runs alone");
+            assert!(job.has_open_run(), "a deleted job is kept for its open runs alone");
         }
     }
 }

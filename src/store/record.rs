@@ -4,7 +4,7 @@
 //! neighbour's, `bytes`.
 
 use super::answers::RequestKey;
-use crate::ident::{Boot, ClusterId, Epoch, Index, JobId, NodeId, RunId, StoreId};
+use crate::ident::{Boot, ClusterId, Digest, Epoch, Index, JobId, NodeId, RunId, StoreId};
 use crate::time::{Second, Wall};
 
 /// Most targets of a claim.
@@ -62,6 +62,12 @@ pub enum Record {
     },
     /// A change to which the client gave a key: what became of it is remembered.
     Keyed(Box<Keyed>),
+    /// Every server makes a snapshot of the state up to here.
+    Checkpoint {
+        /// The checkpoint before it, and the SHA-256 of the leader's snapshot there. A server whose
+        /// own snapshot has another has gone astray, and must not go on.
+        previous: Option<(Index, Digest)>,
+    },
 }
 
 /// A record with the key of the request that asked for it.
@@ -112,12 +118,28 @@ pub struct JobPut {
     pub name: String,
     /// Canonical bytes of the definition.
     pub spec: Vec<u8>,
+    /// When it is due.
+    pub timing: Timing,
     /// What the state must know of it without reading it.
     pub facts: Facts,
     /// Set when the mark moves: due times up to here are not owed.
     pub mark: Option<Second>,
     /// Set when `@every` counts anew from here.
     pub anchor: Option<Second>,
+}
+
+/// When a job is due, as its definition says: what a leader must know of each of a million jobs
+/// without reading one. Kept once for all jobs that have the same.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Timing {
+    /// The schedule's text.
+    pub schedule: String,
+    /// The zone that it is read in, if it names none.
+    pub timezone: String,
+    /// It owes nothing before.
+    pub starts: Option<Second>,
+    /// It owes nothing after.
+    pub expires: Option<Second>,
 }
 
 /// The parts of a definition that decide what records do.

@@ -1,403 +1,382 @@
-//! The state as chunks of bytes, and back.
+//! The state as bytes, taken by a cursor while it goes on changing.
 //!
-//! A snapshot is a header chunk, then for each job in order of number its own chunk, followed by
-//! chunks of its fires and skips; then deleted jobs in the same way; then the tails and the answers
-//! to keyed changes. Each starts with a tag. Lists are parted at [`CHUNK_BYTES`], so that no chunk
-//! grows with what a job keeps. That none is missing at the end, the file around them proves.
+//! A snapshot is a sequence of entries: a header; each job in order of number, followed by its
+//! open fires, the summaries of its ended ones and its skips; answers to keyed changes. Chunks hold
+//! as many whole entries as reach [`CHUNK_BYTES`], so that the same state has the same chunks on
+//! every node, whoever asks for them in however many turns. A job that is changed before the cursor
+//! has come to it is encoded as it was, at once; so the result is the state as it was when the
+//! snapshot was begun.
 
-use std::collections::VecDeque;
-use std::fmt;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::State;
-use super::answers::{ANSWERS_MAX, Answered, RequestKey};
-use super::bytes::{decode_second, encode_nodes, encode_second};
-use super::fires::{Fire, History, Run, RunState};
-use super::jobs::{Job, SKIPS_MAX, Status};
-use super::record::{Ending, Facts, Member, Skip, Trigger};
-use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
-use crate::time::{Second, Wall};
+use super::answers::Answered;
+use super::bytes::{encode_nodes, encode_second};
+use super::fires::{Fire, RunState};
+use super::jobs::{Counts, Job, Past, Status};
+use crate::codec::Encoder;
+use crate::ident::{Index, JobId};
+use crate::time::Wall;
 
-/// A chunk of fires, skips or tails ends with the entry that reaches this size.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// A chunk ends with the entry that reaches this size.
+pub(super) const CHUNK_BYTES: usize = 64 * 1024;
+/// Most summaries in one entry.
+pub(super) const SUMMARIES_PER_ENTRY: usize = 512;
+/// Most bytes that jobs as they were may take, before a snapshot is given up: more has changed
+/// since it was begun than it is worth.
+pub(super) const BEFORE_MAX_BYTES: usize = 64 * 1024 * 1024;
 
-const HEADER: u8 = 1;
-const JOB: u8 = 2;
-const DELETED_JOB: u8 = 3;
-const FIRES: u8 = 4;
-const SKIPS: u8 = 5;
-const TAILS: u8 = 6;
-const ANSWERS: u8 = 7;
+pub(super) const HEADER: u8 = 1;
+pub(super) const JOB: u8 = 2;
+pub(super) const OPEN_FIRE: u8 = 3;
+pub(super) const SUMMARIES: u8 = 4;
+pub(super) const SKIPS: u8 = 5;
+pub(super) const ANSWER: u8 = 6;
+
+/// What comes next of a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Piece {
+    /// The next chunk.
+    Chunk(Vec<u8>),
+    /// It is complete. These records, in order, hold the newest output of some job each, as far as
+    /// they lie before the index that was asked for.
+    Done(Vec<Index>),
+    /// It can't be completed: too much has changed at once. Begin another.
+    Void,
+}
+
+/// A snapshot that is being taken.
+#[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
+pub(super) struct Cursor {
+    /// The state that is taken is that after this record.
+    index: Index,
+    place: Place,
+    /// Jobs that the cursor has not come to, as they were before they were changed.
+    before: BTreeMap<JobId, Before>,
+    before_bytes: usize,
+    /// Answers that were dropped since.
+    dropped: BTreeMap<Index, Answered>,
+    void: bool,
+    out: Chunks,
+    outputs_before: Index,
+    outputs: Vec<Index>,
+}
+
+/// The first thing that is not taken yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Job(JobId),
+    Answer(Index),
+    End,
+}
+
+#[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
+struct Before {
+    entries: Vec<Vec<u8>>,
+    newest_output: Option<Index>,
+}
 
 impl State {
-    /// The chunks of the whole state as it is, each made when it is asked for.
-    pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        let live = self.jobs.values().flat_map(|job| job_chunks(JOB, job));
-        let deleted = self.deleted.values().flat_map(|job| job_chunks(DELETED_JOB, job));
-        let tails = list_chunks(TAILS, self.tails.iter(), |out, (run, tail)| {
-            run.encode(out);
-            out.bytes(tail);
-        });
-        let answers = list_chunks(ANSWERS, self.answers.iter(), |out, (index, answered)| {
-            encode_answered(index, answered, out);
-        });
-        let jobs = std::iter::once(self.header_chunk()).chain(live).chain(deleted);
-        jobs.chain(tails).chain(answers)
+    /// Begins to take a snapshot of the state as it is now; one that was begun before is given up.
+    /// At its end it names the records with the newest output of each job that lie before
+    /// `outputs_before`.
+    pub fn begin_snapshot(&mut self, outputs_before: Index) {
+        self.cursor = Some(Box::new(Cursor::new(self, outputs_before)));
     }
 
-    fn header_chunk(&self) -> Vec<u8> {
-        let mut out = Encoder::new();
-        out.u8(HEADER).u64(self.applied.0).u64(self.epoch.0).i64(self.newest_wall.0);
-        out.u32(self.clock_era).u64(self.cluster.0);
-        encode_nodes(&self.voters, &mut out);
-        out.list(self.members.values(), |out, member| member.encode(out));
-        out.into_bytes()
+    /// Gives up the snapshot that was begun, if any.
+    pub fn end_snapshot(&mut self) {
+        self.cursor = None;
     }
-}
 
-/// Why chunks are no state.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SnapshotError {
-    /// A chunk's bytes are wrong.
-    Bytes(DecodeError),
-    /// A chunk stands where it can't.
-    Order(&'static str),
-}
+    /// The next piece of the snapshot that was begun: at most some [`CHUNK_BYTES`] of work.
+    pub fn snapshot_piece(&mut self) -> Piece {
+        let Some(mut cursor) = self.cursor.take().filter(|cursor| !cursor.void) else {
+            return Piece::Void;
+        };
+        match cursor.chunk(self) {
+            Some(chunk) => {
+                self.cursor = Some(cursor);
+                Piece::Chunk(chunk)
+            }
+            None => {
+                cursor.outputs.sort_unstable();
+                Piece::Done(cursor.outputs)
+            }
+        }
+    }
 
-impl fmt::Display for SnapshotError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SnapshotError::Bytes(error) => write!(f, "a chunk of the snapshot {error}"),
-            SnapshotError::Order(what) => write!(f, "the snapshot has {what}"),
+    /// The chunks of the whole state, all at once.
+    pub fn snapshot(&self) -> Vec<Vec<u8>> {
+        let mut cursor = Cursor::new(self, Index(0));
+        std::iter::from_fn(|| cursor.chunk(self)).collect()
+    }
+
+    /// To be called before the job `id` is changed.
+    pub(super) fn save_before(&mut self, id: JobId) {
+        let Some(cursor) = &mut self.cursor else { return };
+        if !cursor.is_ahead(id) {
+            return;
+        }
+        let live = self.jobs.get(&id).map(|job| (job, false));
+        let Some((job, deleted)) = live.or_else(|| Some((self.deleted.get(&id)?, true))) else {
+            return;
+        };
+        let mut entries = Vec::new();
+        job_entries(job, deleted, &mut |entry| entries.push(entry));
+        let newest_output = cursor.newest_output(job);
+        cursor.before_bytes += entries.iter().map(Vec::len).sum::<usize>();
+        cursor.void |= cursor.before_bytes > BEFORE_MAX_BYTES;
+        cursor.before.insert(id, Before { entries, newest_output });
+    }
+
+    /// To be called with an answer that is dropped.
+    pub(super) fn save_answer(&mut self, index: Index, answered: Answered) {
+        if let Some(cursor) = &mut self.cursor {
+            if index <= cursor.index && cursor.place <= Place::Answer(index) {
+                cursor.dropped.insert(index, answered);
+            }
+        }
+    }
+
+    /// To be called before every job is changed at once.
+    pub(super) fn void_snapshot(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.void = true;
         }
     }
 }
 
-impl std::error::Error for SnapshotError {}
-
-impl From<DecodeError> for SnapshotError {
-    fn from(error: DecodeError) -> Self {
-        SnapshotError::Bytes(error)
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        let key = |place: &Place| match *place {
+            Place::Job(id) => (0, id.0),
+            Place::Answer(index) => (1, index.0),
+            Place::End => (2, 0),
+        };
+        key(self).partial_cmp(&key(other))
     }
 }
 
-/// Builds a state from the chunks of a snapshot, given in order.
+impl Cursor {
+    fn new(state: &State, outputs_before: Index) -> Cursor {
+        let mut out = Chunks::default();
+        out.push(header_entry(state));
+        Cursor {
+            index: state.applied,
+            place: Place::Job(JobId(0)),
+            before: BTreeMap::new(),
+            before_bytes: 0,
+            dropped: BTreeMap::new(),
+            void: false,
+            out,
+            outputs_before,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Whether the job is part of the snapshot, is still to be taken, and was not changed since
+    /// the snapshot was begun.
+    fn is_ahead(&self, id: JobId) -> bool {
+        id.0 <= self.index.0 && self.place <= Place::Job(id) && !self.before.contains_key(&id)
+    }
+
+    fn newest_output(&self, job: &Job) -> Option<Index> {
+        if self.outputs_before == Index(0) {
+            return None;
+        }
+        let newest = job.past.as_ref()?.history.newest_output();
+        newest.filter(|&record| record < self.outputs_before)
+    }
+
+    /// The next chunk; `None` after the last.
+    fn chunk(&mut self, state: &State) -> Option<Vec<u8>> {
+        while self.out.full.is_empty() {
+            match self.place {
+                Place::Job(id) => self.take_jobs(state, id),
+                Place::Answer(index) => self.take_answers(state, index),
+                Place::End => return self.out.last(),
+            }
+        }
+        self.out.full.pop_front()
+    }
+
+    /// Takes jobs from `from` on until there is a chunk.
+    fn take_jobs(&mut self, state: &State, from: JobId) {
+        let range = from..=JobId(self.index.0);
+        let mut live = state.jobs.range(range.clone()).peekable();
+        let mut deleted = state.deleted.range(range).peekable();
+        while self.out.full.is_empty() {
+            let place = self.before.first_key_value().map(|(&id, _)| id);
+            let ids = [live.peek().map(|(id, _)| **id), deleted.peek().map(|(id, _)| **id), place];
+            let Some(id) = ids.into_iter().flatten().min() else {
+                self.place = Place::Answer(Index(0));
+                return;
+            };
+            let now = live.next_if(|(at, _)| **at == id).map(|(_, job)| (job, false));
+            let gone = deleted.next_if(|(at, _)| **at == id).map(|(_, job)| (job, true));
+            if let Some(before) = self.before.remove(&id) {
+                before.entries.into_iter().for_each(|entry| self.out.push(entry));
+                self.outputs.extend(before.newest_output);
+            } else if let Some((job, deleted)) = now.or(gone) {
+                job_entries(job, deleted, &mut |entry| self.out.push(entry));
+                self.outputs.extend(self.newest_output(job));
+            }
+            self.place = Place::Job(JobId(id.0.saturating_add(1)));
+        }
+    }
+
+    /// Takes answers from `from` on until there is a chunk.
+    fn take_answers(&mut self, state: &State, from: Index) {
+        let mut kept = state.answers.range(from, self.index).peekable();
+        while self.out.full.is_empty() {
+            let dropped = self.dropped.first_key_value().map(|(&index, _)| index);
+            let next = [kept.peek().map(|(index, _)| *index), dropped].into_iter().flatten().min();
+            let Some(index) = next else {
+                self.place = Place::End;
+                return;
+            };
+            // A key that was used again has dropped its answer, and is not there twice.
+            let entry = match (self.dropped.remove(&index), kept.next_if(|(at, _)| *at == index)) {
+                (Some(answered), _) => answer_entry(index, &answered),
+                (None, Some((_, answered))) => answer_entry(index, answered),
+                (None, None) => return,
+            };
+            self.out.push(entry);
+            self.place = Place::Answer(Index(index.0.saturating_add(1)));
+        }
+    }
+}
+
+/// The entries of a state, one by one.
+#[cfg(test)]
+pub(super) fn entries(state: &State) -> Vec<Vec<u8>> {
+    let mut all = vec![header_entry(state)];
+    let mut jobs: Vec<(&Job, bool)> = state.jobs.values().map(|job| (&**job, false)).collect();
+    jobs.extend(state.deleted.values().map(|job| (&**job, true)));
+    jobs.sort_by_key(|(job, _)| job.id);
+    jobs.iter().for_each(|(job, deleted)| job_entries(job, *deleted, &mut |one| all.push(one)));
+    all.extend(state.answers.iter().map(|(index, answered)| answer_entry(index, answered)));
+    all
+}
+
+/// Entries, put together to chunks.
 #[derive(Debug, Default)]
-pub struct SnapshotLoader {
-    state: State,
-    /// The number of the last section and of the last job in it; both only rise.
-    place: Option<(u8, JobId)>,
-    /// The job whose fires and skips follow, and whether it is a deleted one.
-    current: Option<(Job, bool)>,
+#[cfg_attr(test, derive(PartialEq, Eq))]
+struct Chunks {
+    full: VecDeque<Vec<u8>>,
+    open: Vec<u8>,
 }
 
-impl SnapshotLoader {
-    /// A loader that has seen nothing.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes the next chunk.
-    ///
-    /// # Errors
-    /// When it is none, or not in its place. The loader is useless then.
-    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let mut input = Decoder::new(bytes);
-        match (input.u8()?, self.place) {
-            (HEADER, None) => self.header(&mut input)?,
-            (HEADER, Some(_)) => return Err(SnapshotError::Order("two headers")),
-            (_, None) => return Err(SnapshotError::Order("no header")),
-            (tag @ (JOB | DELETED_JOB), Some(place)) => {
-                self.close_job()?;
-                self.open_job(decode_job(&mut input)?, tag, place)?;
-            }
-            (FIRES, Some(_)) => self.add_fires(input.list(decode_fire)?)?,
-            (SKIPS, Some(_)) => self.add_skips(input.list(decode_skip)?)?,
-            (TAILS, Some((section, _))) => {
-                self.close_job()?;
-                if section > TAILS {
-                    return Err(SnapshotError::Order("tails after answers"));
-                }
-                self.place = Some((TAILS, JobId(0)));
-                for (run, tail) in input.list(decode_tail)? {
-                    self.state.tails.put(run, tail);
-                }
-            }
-            (ANSWERS, Some(_)) => {
-                self.close_job()?;
-                self.place = Some((ANSWERS, JobId(0)));
-                self.add_answers(input.list(decode_answered)?)?;
-            }
-            (_, Some(_)) => return Err(DecodeError::Invalid("tag").into()),
-        }
-        input.finish()?;
-        Ok(())
-    }
-
-    /// The state, after the last chunk.
-    ///
-    /// # Errors
-    /// When there was no chunk at all, or the last job is a broken one.
-    pub fn finish(mut self) -> Result<State, SnapshotError> {
-        if self.place.is_none() {
-            return Err(SnapshotError::Order("no header"));
-        }
-        self.close_job()?;
-        Ok(self.state)
-    }
-
-    fn header(&mut self, input: &mut Decoder<'_>) -> Result<(), SnapshotError> {
-        self.place = Some((HEADER, JobId(0)));
-        self.state.applied = Index(input.u64()?);
-        self.state.epoch = Epoch(input.u64()?);
-        self.state.newest_wall = Wall(input.i64()?);
-        self.state.clock_era = input.u32()?;
-        self.state.cluster = ClusterId(input.u64()?);
-        self.state.voters = input.list(NodeId::decode)?;
-        for member in input.list(Member::decode)? {
-            if self.state.members.insert(member.id, member).is_some() {
-                return Err(SnapshotError::Order("a node that is there twice"));
-            }
-        }
-        Ok(())
-    }
-
-    fn open_job(&mut self, job: Job, section: u8, place: (u8, JobId)) -> Result<(), SnapshotError> {
-        if (section, job.id) <= place || self.state.jobs.contains_key(&job.id) {
-            return Err(SnapshotError::Order("jobs out of order"));
-        }
-        if job.id.0 > self.state.applied.0 {
-            return Err(SnapshotError::Order("a job of a later time"));
-        }
-        self.place = Some((section, job.id));
-        self.current = Some((job, section == DELETED_JOB));
-        Ok(())
-    }
-
-    fn add_fires(&mut self, fires: Vec<Fire>) -> Result<(), SnapshotError> {
-        let applied = self.state.applied;
-        let job = self.current_job()?;
-        if !job.skips.is_empty() {
-            return Err(SnapshotError::Order("fires after skips"));
-        }
-        for mut fire in fires {
-            if fire.group > applied {
-                return Err(SnapshotError::Order("a fire of a later time"));
-            }
-            if !fire.runs_are_in_order() {
-                return Err(SnapshotError::Order("runs out of order"));
-            }
-            if job.fires.iter().next_back().is_some_and(|last| last.group >= fire.group) {
-                return Err(SnapshotError::Order("fires out of order"));
-            }
-            match (fire.is_over(), &fire.spec) {
-                (false, None) => fire.spec = Some(Rc::clone(&job.spec)),
-                (true, Some(_)) => return Err(SnapshotError::Order("a pinned job with no run")),
-                (false, Some(_)) | (true, None) => {}
-            }
-            job.fires.push(fire);
-        }
-        Ok(())
-    }
-
-    fn add_skips(&mut self, skips: Vec<(Index, Wall, Skip)>) -> Result<(), SnapshotError> {
-        let job = self.current_job()?;
-        for skip in skips {
-            if job.skips.back().is_some_and(|last| last.0 >= skip.0) {
-                return Err(SnapshotError::Order("skips out of order"));
-            }
-            job.skips.push_back(skip);
-        }
-        match job.skips.len() > SKIPS_MAX {
-            true => Err(SnapshotError::Order("too many skips of a job")),
-            false => Ok(()),
+impl Chunks {
+    fn push(&mut self, entry: Vec<u8>) {
+        self.open.extend(entry);
+        if self.open.len() >= CHUNK_BYTES {
+            self.full.push_back(std::mem::take(&mut self.open));
         }
     }
 
-    fn add_answers(&mut self, answers: Vec<(Index, Answered)>) -> Result<(), SnapshotError> {
-        for (index, answered) in answers {
-            let newest = self.state.answers.iter().next_back().map(|(index, _)| index);
-            if newest >= Some(index) || index > self.state.applied {
-                return Err(SnapshotError::Order("answers out of order"));
-            }
-            let count = self.state.answers.iter().len();
-            self.state.answers.put(index, answered);
-            if count == ANSWERS_MAX || self.state.answers.iter().len() == count {
-                return Err(SnapshotError::Order("too many answers, or two of one key"));
-            }
-        }
-        Ok(())
-    }
-
-    fn current_job(&mut self) -> Result<&mut Job, SnapshotError> {
-        match &mut self.current {
-            Some((job, _)) => Ok(job),
-            None => Err(SnapshotError::Order("a history without a job")),
-        }
-    }
-
-    fn close_job(&mut self) -> Result<(), SnapshotError> {
-        let Some((job, deleted)) = self.current.take() else { return Ok(()) };
-        if job.fires.exceeds(usize::from(job.facts.keep)) {
-            return Err(SnapshotError::Order("more fires than their job keeps"));
-        }
-        for run in job.fires.open_runs() {
-            if self.state.open.insert(run, job.id).is_some() {
-                return Err(SnapshotError::Order("a run of two jobs"));
-            }
-        }
-        if deleted {
-            if !job.fires.has_open_run() {
-                return Err(SnapshotError::Order("a deleted job without an open run"));
-            }
-            self.state.deleted.insert(job.id, job);
-            return Ok(());
-        }
-        if self.state.names.insert(Rc::clone(&job.name), job.id).is_some() {
-            return Err(SnapshotError::Order("two jobs of one name"));
-        }
-        self.state.jobs.insert(job.id, job);
-        Ok(())
+    fn last(&mut self) -> Option<Vec<u8>> {
+        Some(std::mem::take(&mut self.open)).filter(|open| !open.is_empty())
     }
 }
 
-fn job_chunks(tag: u8, job: &Job) -> impl Iterator<Item = Vec<u8>> + '_ {
-    let fires = list_chunks(FIRES, job.fires.iter(), |out, fire| encode_fire(fire, job, out));
-    let skips = list_chunks(SKIPS, job.skips.iter(), |out, (index, wall, skip)| {
-        out.u64(index.0).i64(wall.0);
-        skip.encode(out);
-    });
-    std::iter::once(job_chunk(tag, job)).chain(fires).chain(skips)
-}
-
-/// `entries` as lists in chunks that start with `tag`; none when there are none.
-fn list_chunks<T>(
-    tag: u8,
-    mut entries: impl Iterator<Item = T>,
-    write: impl Fn(&mut Encoder, T),
-) -> impl Iterator<Item = Vec<u8>> {
-    std::iter::from_fn(move || {
-        let (mut list, mut count) = (Encoder::new(), 0);
-        while list.len() < CHUNK_BYTES {
-            let Some(entry) = entries.next() else { break };
-            write(&mut list, entry);
-            count += 1;
-        }
-        let mut out = Encoder::new();
-        out.u8(tag).u32(count).raw(&list.into_bytes());
-        (count > 0).then(|| out.into_bytes())
-    })
-}
-
-fn job_chunk(tag: u8, job: &Job) -> Vec<u8> {
+fn header_entry(state: &State) -> Vec<u8> {
     let mut out = Encoder::new();
-    out.u8(tag).u64(job.id.0).str(&job.name).bytes(&job.spec);
+    out.u8(HEADER).u64(state.applied.0).u64(state.epoch.0).i64(state.newest_wall.0);
+    out.u32(state.clock_era).u64(state.cluster.0);
+    out.option(state.checkpoint, |out, index| {
+        out.u64(index.0);
+    });
+    encode_nodes(&state.voters, &mut out);
+    out.list(state.members.values(), |out, member| member.encode(out));
+    out.into_bytes()
+}
+
+/// The entries of one job, in order.
+fn job_entries(job: &Job, deleted: bool, emit: &mut dyn FnMut(Vec<u8>)) {
+    emit(job_entry(job, deleted));
+    let Some(past) = &job.past else { return };
+    for fire in past.history.open_fires() {
+        emit(fire_entry(fire, job));
+    }
+    let mut summaries = past.history.summaries();
+    while summaries.len() > 0 {
+        let mut out = Encoder::new();
+        let count = summaries.len().min(SUMMARIES_PER_ENTRY);
+        out.u8(SUMMARIES).u16(count as u16);
+        summaries.by_ref().take(count).for_each(|summary| {
+            out.raw(summary.bytes());
+        });
+        emit(out.into_bytes());
+    }
+    if !past.skips.is_empty() {
+        let mut out = Encoder::new();
+        out.u8(SKIPS).list(past.skips.iter(), |out, (index, wall, skip)| {
+            out.u64(index.0).i64(wall.0);
+            skip.encode(out);
+        });
+        emit(out.into_bytes());
+    }
+}
+
+fn job_entry(job: &Job, deleted: bool) -> Vec<u8> {
+    let mut out = Encoder::with_capacity(job.name.len() + job.spec.len() + 256);
+    out.u8(JOB).bool(deleted).u64(job.id.0).str(&job.name).bytes(&job.spec);
+    job.timing.encode(&mut out);
     job.facts.encode(&mut out);
     out.u64(job.version).i64(job.decided_until.0).i64(job.anchor.0);
     out.i64(job.created.0).i64(job.updated.0);
-    out.u64(job.success_count).u64(job.error_count).u64(job.missed_count);
+    out.option(job.past.as_ref(), |out, past| encode_counts(past, out));
+    out.into_bytes()
+}
+
+fn encode_counts(past: &Past, out: &mut Encoder) {
+    let Counts { success_count, error_count, missed_count, last_success, last_error, status } =
+        past.counts;
+    out.u64(success_count).u64(error_count).u64(missed_count);
     let wall = |out: &mut Encoder, wall: Wall| {
         out.i64(wall.0);
     };
-    out.option(job.last_success, wall).option(job.last_error, wall);
-    out.u8(match job.status {
+    out.option(last_success, wall).option(last_error, wall);
+    out.u8(match status {
         Status::Untriggered => 0,
         Status::Success => 1,
         Status::PartiallyFailed => 2,
         Status::Failed => 3,
     });
-    out.u64(job.judged.0);
-    out.into_bytes()
+    out.u64(past.judged.0);
 }
 
-fn decode_job(input: &mut Decoder<'_>) -> Result<Job, DecodeError> {
-    Ok(Job {
-        id: JobId(input.u64()?),
-        name: input.str()?.into(),
-        spec: input.bytes()?.into(),
-        facts: Facts::decode(input)?,
-        version: input.u64()?,
-        decided_until: Second(input.i64()?),
-        anchor: Second(input.i64()?),
-        created: Wall(input.i64()?),
-        updated: Wall(input.i64()?),
-        success_count: input.u64()?,
-        error_count: input.u64()?,
-        missed_count: input.u64()?,
-        last_success: input.option(|input| input.i64().map(Wall))?,
-        last_error: input.option(|input| input.i64().map(Wall))?,
-        status: match input.u8()? {
-            0 => Status::Untriggered,
-            1 => Status::Success,
-            2 => Status::PartiallyFailed,
-            3 => Status::Failed,
-            _ => return Err(DecodeError::Invalid("status")),
-        },
-        judged: Index(input.u64()?),
-        fires: History::default(),
-        skips: VecDeque::new(),
-    })
-}
-
-fn encode_fire(fire: &Fire, job: &Job, out: &mut Encoder) {
-    out.u64(fire.group.0);
-    encode_second(fire.due, out);
+fn fire_entry(fire: &Fire, job: &Job) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.u8(OPEN_FIRE).u64(fire.group.0);
+    encode_second(fire.due, &mut out);
     out.u8(fire.trigger.code()).i64(fire.claimed.0);
     // The definition is written only where the job's own has moved on.
-    let pinned = fire.spec.as_ref().filter(|spec| **spec != job.spec);
+    let pinned =
+        Some(&fire.spec).filter(|spec| !Rc::ptr_eq(spec, &job.spec) && ***spec != *job.spec);
     out.option(pinned, |out, spec| {
         out.bytes(spec);
     });
     out.list(fire.runs.iter(), |out, run| {
-        out.u32(run.node.get()).u32(run.attempt);
+        out.u32(run.node.get()).u32(run.attempt).u64(run.record.0);
         let ending = match run.state {
             RunState::Open => None,
             RunState::Ended(ending) => Some(ending),
         };
         out.option(ending, |out, ending| ending.encode(out));
     });
+    out.into_bytes()
 }
 
-fn encode_answered(index: Index, answered: &Answered, out: &mut Encoder) {
-    out.u64(index.0);
-    answered.key.encode(out);
+fn answer_entry(index: Index, answered: &Answered) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.u8(ANSWER).u64(index.0);
+    answered.key.encode(&mut out);
     out.i64(answered.wall.0).u64(answered.job.0).str(&answered.name).bool(answered.claimed);
-}
-
-fn decode_answered(input: &mut Decoder<'_>) -> Result<(Index, Answered), DecodeError> {
-    let index = Index(input.u64()?);
-    let answered = Answered {
-        key: RequestKey::decode(input)?,
-        wall: Wall(input.i64()?),
-        job: JobId(input.u64()?),
-        name: input.str()?.into(),
-        claimed: input.bool()?,
-    };
-    Ok((index, answered))
-}
-
-fn decode_skip(input: &mut Decoder<'_>) -> Result<(Index, Wall, Skip), DecodeError> {
-    Ok((Index(input.u64()?), Wall(input.i64()?), Skip::decode(input)?))
-}
-
-fn decode_tail(input: &mut Decoder<'_>) -> Result<(RunId, Vec<u8>), DecodeError> {
-    Ok((RunId::decode(input)?, input.bytes()?.to_vec()))
-}
-
-fn decode_fire(input: &mut Decoder<'_>) -> Result<Fire, DecodeError> {
-    Ok(Fire {
-        group: Index(input.u64()?),
-        due: decode_second(input)?,
-        trigger: Trigger::decode(input)?,
-        claimed: Wall(input.i64()?),
-        spec: input.option(|input| input.bytes().map(Rc::from))?,
-        runs: input.list(|input| {
-            Ok(Run {
-                node: NodeId::decode(input)?,
-                attempt: input.u32()?,
-                state: input.option(Ending::decode)?.map_or(RunState::Open, RunState::Ended),
-            })
-        })?,
-    })
+    out.into_bytes()
 }

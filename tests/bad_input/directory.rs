@@ -4,7 +4,7 @@ use crate::common::{Agent, Client, DEADLINE, is_root, wait_until};
 use crate::programs::finished_run;
 use crate::{Calm, names};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use tempfile::TempDir;
 
 const JOURNAL: &str = "journal/0000000000000001";
 /// Lengths of the headers of a log file and of a record, see the journal's pages.
-const FILE_HEADER: usize = 64;
-const RECORD_HEADER: usize = 44;
+pub(crate) const FILE_HEADER: usize = 64;
+pub(crate) const RECORD_HEADER: usize = 44;
 
 /// A directory of an agent that has stopped.
-struct Stopped {
+pub(crate) struct Stopped {
     home: TempDir,
-    dir: PathBuf,
-    jobs: Vec<String>,
+    pub(crate) dir: PathBuf,
+    pub(crate) jobs: Vec<String>,
 }
 
 impl Stopped {
     /// One with a few jobs and a finished run in it.
     #[track_caller]
-    fn new() -> Stopped {
+    pub(crate) fn new() -> Stopped {
         let home = tempfile::tempdir().expect("a directory");
         let dir = home.path().join("data");
         let mut calm = Calm::over(Agent::builder().data_dir(&dir).start());
@@ -36,33 +36,37 @@ impl Stopped {
         Stopped { home, dir, jobs }
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.dir.join(file)
     }
 
-    fn read(&self, file: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, file: &str) -> Vec<u8> {
         fs::read(self.path(file)).expect("the file is there")
     }
 
-    fn write(&self, file: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, file: &str, bytes: &[u8]) {
         fs::write(self.path(file), bytes).expect("it can be written");
     }
 
-    fn start(&self) -> Agent {
+    pub(crate) fn start(&self) -> Agent {
         Agent::builder().data_dir(&self.dir).start()
     }
 
     /// What counts in the directory: every file but those of the launcher, locks and sockets; of
     /// `hard`, which is written anew each time it is read, who this is and how often it started.
-    fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
-        for folder in ["", "journal/"] {
-            let Ok(entries) = fs::read_dir(self.path(folder)) else { continue };
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = fs::read_dir(self.path(&folder)) else { continue };
             for entry in entries {
                 let entry = entry.expect("an entry");
                 let name = format!("{folder}{}", entry.file_name().to_str().expect("plain"));
-                let is_file = entry.file_type().expect("a type").is_file();
-                if !is_file || name.starts_with("launcher.") || name == "agent.lock" {
+                let kind = entry.file_type().expect("a type");
+                if kind.is_dir() {
+                    folders.push(format!("{name}/"));
+                }
+                if !kind.is_file() || name.starts_with("launcher.") || name == "agent.lock" {
                     continue;
                 }
                 let bytes = fs::read(entry.path()).expect("it can be read");
@@ -82,18 +86,27 @@ impl Stopped {
 
     /// An agent refuses to start here, twice; says each of `parts`; and nothing has changed.
     #[track_caller]
-    fn check_refused(&self, what: &str, parts: &[&str]) {
+    pub(crate) fn check_refused(&self, what: &str, parts: &[&str]) {
         let before = self.contents();
         for _ in 0..2 {
             refused(Agent::builder().data_dir(&self.dir).launch(), what, parts);
         }
-        assert_eq!(self.contents(), before, "{what} was touched");
+        let after = self.contents();
+        let files: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let lengths =
+            |file: &String| (before.get(file).map(Vec::len), after.get(file).map(Vec::len));
+        let changed: Vec<_> = files
+            .into_iter()
+            .filter(|&file| before.get(file) != after.get(file))
+            .map(|file| (file, lengths(file)))
+            .collect();
+        assert!(changed.is_empty(), "{what}: files and their lengths have changed: {changed:?}");
     }
 }
 
 /// The agent ends with 1 and one line that holds each of `parts`.
 #[track_caller]
-fn refused(mut agent: Agent, what: &str, parts: &[&str]) {
+pub(crate) fn refused(mut agent: Agent, what: &str, parts: &[&str]) {
     let status = agent.wait();
     let log = agent.whole_log();
     assert_eq!(status.code(), Some(1), "{what}: {log}");
@@ -405,7 +418,7 @@ fn make_fifo(path: &Path) {
 }
 
 /// Start and payload length of each record of a log file.
-fn frames(bytes: &[u8]) -> Vec<(usize, usize)> {
+pub(crate) fn frames(bytes: &[u8]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut at = FILE_HEADER;
     while at < bytes.len() {

@@ -11,11 +11,13 @@ mod agent;
 mod client;
 mod keeper;
 mod log;
+mod moment;
 mod process;
 mod user;
 
 pub(crate) use agent::{Agent, Builder};
 pub(crate) use client::{Client, Connection, Reply};
+pub(crate) use moment::{Seed, pass, wait_for_a_file_beside};
 pub(crate) use process::{Pid, alive, leftovers, send};
 pub(crate) use user::{NOBODY, as_user, is_root};
 

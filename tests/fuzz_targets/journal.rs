@@ -6,14 +6,14 @@ use bellwether::ident::{
 use bellwether::job::Spec;
 use bellwether::journal::sim::SimStorage;
 use bellwether::journal::{
-    Hard, HardFile, Inspection, Item, Journal, Owner, Progress, Record, RunsLog, RunsRecord,
-    SEGMENT_BYTES_DEFAULT, Settings, Storage, owner_in,
+    Hard, HardFile, Inspection, Item, Journal, Outputs, Owner, Progress, Record, RunsLog,
+    RunsRecord, SEGMENT_BYTES_DEFAULT, Settings, Storage, TAILS_MAX_BYTES, owner_in,
 };
 use bellwether::run::order::Process;
 use bellwether::run::runs_log;
 use bellwether::store::{
     self, Claim, End, Ending, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Replay,
-    RequestKey, SCHEMA, Skip, SkipReason, SnapshotLoader, State, Trigger,
+    RequestKey, SCHEMA, Skip, SkipReason, SnapshotLoader, State, Timing, Trigger,
 };
 use bellwether::time::{Second, Wall};
 
@@ -74,9 +74,8 @@ fn read_pieces(edits: &[u8]) {
     let mut storage = SimStorage::new();
     write_pieces(&mut storage, &pieces);
     let inspected = read_state(&storage);
-    let settings = Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT };
     let mut replay = Replay::new();
-    let opened = Journal::open(&mut storage, settings, &mut |item| match replay.take(item)? {
+    let opened = Journal::open(&mut storage, settings(), &mut |item| match replay.take(item)? {
         Some(entry) => replay.apply(entry),
         None => Ok(()),
     });
@@ -85,7 +84,7 @@ fn read_pieces(edits: &[u8]) {
         assert!(opened.is_ok(), "what was inspected is opened");
         assert_eq!(format!("{state:?}"), format!("{:?}", replay.state()));
         let mut loader = SnapshotLoader::new();
-        let loaded = state.snapshot().try_for_each(|chunk| loader.chunk(&chunk));
+        let loaded = state.snapshot().iter().try_for_each(|chunk| loader.chunk(chunk));
         assert_eq!(loaded, Ok(()), "what was applied makes a snapshot");
         assert!(loader.finish().is_ok());
     }
@@ -143,7 +142,7 @@ fn good_pieces() -> Vec<(Piece, Vec<u8>)> {
         let (epoch, wall, actor) = (Epoch(0), Wall(1_000), "fuzz".to_owned());
         state.apply(store::Entry { index, epoch, wall, actor, record });
     }
-    pieces.extend(state.snapshot().map(|chunk| (Piece::Chunk, chunk)));
+    pieces.extend(state.snapshot().into_iter().map(|chunk| (Piece::Chunk, chunk)));
     for record in records(node, run) {
         pieces.push((Piece::New(record.kind()), record.encode(Wall(2_000), "fuzz")));
     }
@@ -167,7 +166,8 @@ fn records(node: NodeId, run: RunId) -> Vec<store::Record> {
     let facts = Facts { disabled: false, forbid: true, per_node: false, keep: 2 };
     let put = |name: &str| {
         let spec = Spec { name: name.into(), command: "true".into(), ..Spec::default() };
-        JobPut { name: name.into(), spec: spec.to_bytes(), facts, mark: None, anchor: None }
+        let (spec, timing) = (spec.to_bytes(), Timing::default());
+        JobPut { name: name.into(), spec, timing, facts, mark: None, anchor: None }
     };
     let claim = |due: i64| Claim {
         job: JobId(4),
@@ -218,8 +218,7 @@ fn records(node: NodeId, run: RunId) -> Vec<store::Record> {
 
 /// Writes the pieces as an agent would, with every checksum right.
 fn write_pieces(storage: &mut SimStorage, pieces: &[(Piece, Vec<u8>)]) {
-    let settings = Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT };
-    let mut journal = Journal::create(storage, settings).expect("an empty disk takes a journal");
+    let mut journal = Journal::create(storage, settings()).expect("an empty disk takes a journal");
     let mut runs = RunsLog::create(storage, OWNER.store).expect("an empty disk takes a log");
     let chunks: Vec<&Vec<u8>> =
         pieces.iter().filter(|(piece, _)| *piece == Piece::Chunk).map(|(_, bytes)| bytes).collect();
@@ -233,12 +232,14 @@ fn write_pieces(storage: &mut SimStorage, pieces: &[(Piece, Vec<u8>)]) {
             }
             Piece::Chunk if before == Some(Piece::Chunk) => {}
             Piece::Chunk => {
-                let (last, count) = (journal.last().index, chunks.len() as u64);
-                journal.snapshot_begin(storage, last, count).expect("the disk has no faults");
+                let last = journal.last().index;
+                journal.snapshot_begin(storage, last).expect("the disk has no faults");
                 for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
                     journal.snapshot_chunk(storage, chunk).expect("the disk has no faults");
                 }
-                while journal.snapshot_finish_step(storage).expect("no faults") == Progress::More {}
+                let outputs = Outputs { extract: &|_| None, keep: &[], keep_before: Index(0) };
+                let mut step = || journal.snapshot_finish_step(storage, &outputs);
+                while step().expect("the disk has no faults") == Progress::More {}
             }
             Piece::Runs(kind) => {
                 let record = RunsRecord { kind: *kind, schema: runs_log::SCHEMA, payload };
@@ -248,21 +249,24 @@ fn write_pieces(storage: &mut SimStorage, pieces: &[(Piece, Vec<u8>)]) {
     }
 }
 
+fn settings() -> Settings {
+    let tails_max_bytes = TAILS_MAX_BYTES;
+    Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT, tails_max_bytes }
+}
+
 /// The records, and whether a tear was cut off; `None` when the journal is refused.
 fn open_all(storage: &mut SimStorage) -> Option<(Vec<String>, bool)> {
-    let settings = Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT };
     let mut found = Vec::new();
     let mut visit = |item: Item<'_>| {
         found.push(format!("{item:?}"));
         Ok(())
     };
-    let (_, report) = Journal::open(storage, settings, &mut visit).ok()?;
+    let (_, report) = Journal::open(storage, settings(), &mut visit).ok()?;
     Some((found, report.torn.is_some()))
 }
 
 fn good_files(storage: &mut SimStorage) {
-    let settings = Settings { owner: OWNER, segment_bytes: SEGMENT_BYTES_DEFAULT };
-    let mut journal = Journal::create(storage, settings).expect("an empty disk takes a journal");
+    let mut journal = Journal::create(storage, settings()).expect("an empty disk takes a journal");
     let mut runs = RunsLog::create(storage, OWNER.store).expect("an empty disk takes a log");
     for index in [1, 3] {
         let record = |index: u64| Record {

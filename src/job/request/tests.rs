@@ -27,11 +27,16 @@ fn refused(body: &str, sentence: &str) {
     }
 }
 
+fn shown(spec: &Spec) -> Map<String, Value> {
+    let mut out = Vec::new();
+    render(&spec.to_bytes(), &Hot::default(), &mut out);
+    json::read_object(&out).unwrap()
+}
+
 /// What of the shown object differs from that of a job with nothing but the three needed keys.
 fn differences(spec: &Spec) -> String {
-    let plain = parsed(&job(""), None, Mode::Replace).canonical;
-    let plain = json::read_object(&plain).unwrap();
-    let mut shown = json::read_object(&spec.to_bytes()).unwrap();
+    let plain = shown(&parsed(&job(""), None, Mode::Replace).spec);
+    let mut shown = shown(spec);
     shown.retain(|key, value| plain.get(key) != Some(value));
     Value::Object(shown).to_string()
 }
@@ -628,17 +633,29 @@ fn each_count_is_crossed() {
 #[test]
 fn a_definition_is_bounded_as_a_whole() {
     let body = |length: usize| {
-        let env = format!("\"env\":{{\"A\":\"{}\"}}", "x".repeat(16_000));
-        format!(r#"{{"name":"a","schedule":"@hourly","command":"{}",{env}}}"#, "x".repeat(length))
+        let env: Vec<String> =
+            ["A", "B", "C"].map(|key| format!("\"{key}\":\"{}\"", "x".repeat(16_000))).into();
+        let (env, command) = (env.join(","), "x".repeat(length));
+        format!(r#"{{"name":"a","schedule":"@hourly","command":"{command}","env":{{{env}}}}}"#)
     };
     let length = |n: usize| parsed(&body(n), None, Mode::Replace).canonical.len();
-    let most = 1_000 + (SPEC_MAX_BYTES - length(1_000)) / 2;
-    assert!(SPEC_MAX_BYTES - length(most) < 2);
-    let over = length(most) + 2;
+    let most = 1_000 + SPEC_MAX_BYTES - length(1_000);
+    assert_eq!(length(most), SPEC_MAX_BYTES);
     refused(
         &body(most + 1),
-        &format!("the job is {over} bytes long as it is stored, at most 65536 are allowed"),
+        "the job is 65537 bytes long as it is stored, at most 65536 are allowed",
     );
+
+    // What is shown of the longest is within its bound, and can be posted back.
+    let longest = parsed(&body(most), None, Mode::Replace).spec;
+    let (least, mut out) = (Spec { name: "a".into(), ..Spec::default() }, Vec::new());
+    render(&least.to_bytes(), &Hot::default(), &mut out);
+    let bound = 2 * SPEC_MAX_BYTES + out.len();
+    out.clear();
+    render(&longest.to_bytes(), &Hot::default(), &mut out);
+    assert!((2 * SPEC_MAX_BYTES - 1_000..=bound).contains(&out.len()), "{} bytes", out.len());
+    let again = parsed(std::str::from_utf8(&out).unwrap(), None, Mode::Replace);
+    assert_eq!(again.spec, longest);
 }
 
 /// What a client got, compact or pretty, whole or masked, is posted back by it as it is.
@@ -712,8 +729,7 @@ fn damaged_bodies_and_stored_bytes_never_panic() {
 /// Values of every kind under every key: a sentence or a job, and the job can be stored.
 #[test]
 fn any_value_under_any_key_is_refused_or_stored() {
-    let keys: Vec<String> =
-        json::read_object(&stored().to_bytes()).unwrap().into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<String> = shown(&stored()).into_iter().map(|(key, _)| key).collect();
     for seed in 0..3_000 {
         let mut rng = Rng::new(seed);
         let mut object = json::read_object(job("").as_bytes()).unwrap();

@@ -7,24 +7,25 @@
 use std::collections::VecDeque;
 
 use crate::cluster::Promise;
-use crate::ident::{Boot, Index, NodeId, StoreId};
-use crate::node::{Batch, Durable, Found, Identity, Input, Raw};
-use crate::rng::Rng;
+use crate::ident::{Boot, Digest, Index, NodeId, StoreId, StreamId};
+use crate::node::{Batch, Durable, Found, Identity, Input, Raw, SnapshotNews, SnapshotWork};
+use crate::rng::{Rng, stable_hash};
 use crate::run::runs_log::{self, RunsRecord};
-use crate::store::{Entry, SCHEMA, SnapshotLoader, State};
+use crate::store::{Entry, SCHEMA, SnapshotLoader, State, output_in};
 
 /// What the model says that a record of the runs log takes, so that it is written anew at times.
 const RUNS_RECORD_BYTES: u64 = 30_000;
 
 pub(super) enum Work {
     Commit(Batch),
-    Snapshot(Index, Vec<Vec<u8>>),
+    Snapshot(Index, SnapshotWork),
+    ReadOutputs(StreamId, Vec<Index>),
     CompactRuns(Vec<RunsRecord>),
 }
 
 pub(super) struct Disk {
     identity: Identity,
-    snapshot: Option<(Index, Vec<Vec<u8>>)>,
+    snapshot: Option<Snapshot>,
     snapshot_bytes: u64,
     behind: Vec<Raw>,
     runs: Vec<RunsRecord>,
@@ -32,8 +33,29 @@ pub(super) struct Disk {
     pub(super) history: Vec<Raw>,
     queue: VecDeque<Work>,
     /// A snapshot that is being written.
-    writing: Option<(Index, Vec<Vec<u8>>)>,
+    writing: Option<Snapshot>,
     told_later: VecDeque<Input>,
+}
+
+#[derive(Clone)]
+struct Snapshot {
+    index: Index,
+    chunks: Vec<Vec<u8>>,
+    /// Whether all chunks have come.
+    whole: bool,
+}
+
+impl Snapshot {
+    /// What stands for its SHA-256.
+    fn digest(&self) -> Digest {
+        let bytes = self.chunks.concat();
+        let words = [0, 1, 2, 3].map(|salt| stable_hash(&[&bytes[..], &[salt]].concat()));
+        let mut digest = Digest::default();
+        for (part, word) in digest.chunks_mut(8).zip(words) {
+            part.copy_from_slice(&word.to_le_bytes());
+        }
+        digest
+    }
 }
 
 impl Disk {
@@ -62,9 +84,11 @@ impl Disk {
 
     /// Writes a group, or does one piece of other work.
     pub(super) fn work(&mut self, rng: &mut Rng) {
-        if self.writing.is_some() && rng.chance(1, 4) {
-            self.finish_snapshot();
-            self.told_later.push_back(Input::SnapshotDone(true));
+        let whole = self.writing.take_if(|writing| writing.whole && rng.chance(1, 4));
+        if let Some(snapshot) = whole {
+            let (index, digest) = (snapshot.index, snapshot.digest());
+            self.install(snapshot);
+            self.told_later.push_back(Input::Snapshot(index, SnapshotNews::InForce(digest)));
             return;
         }
         let group = self.next_group(rng);
@@ -77,7 +101,12 @@ impl Disk {
         }
         if group.is_empty() {
             match self.queue.pop_front() {
-                Some(Work::Snapshot(index, chunks)) => self.writing = Some((index, chunks)),
+                Some(Work::Snapshot(index, work)) => self.snapshot_work(index, work, rng),
+                Some(Work::ReadOutputs(stream, records)) => {
+                    let outputs = records.iter().map(|&index| (index, self.output(index)));
+                    let outputs = Input::Outputs(stream, outputs.collect());
+                    self.told_later.push_back(outputs);
+                }
                 Some(Work::CompactRuns(live)) => self.runs = live,
                 Some(Work::Commit(_)) => unreachable!("would be a group"),
                 None => {}
@@ -104,15 +133,16 @@ impl Disk {
             if group.is_empty() {
                 match self.queue.pop_front() {
                     Some(Work::CompactRuns(live)) => self.runs = live,
-                    Some(Work::Commit(_) | Work::Snapshot(..)) | None => break,
+                    Some(Work::Commit(_) | Work::Snapshot(..) | Work::ReadOutputs(..)) | None => {
+                        break;
+                    }
                 }
             }
         }
-        if self.writing.is_some() && rng.chance(1, 3) {
-            self.finish_snapshot();
+        if let Some(snapshot) = self.writing.take().filter(|w| w.whole && rng.chance(1, 3)) {
+            self.install(snapshot);
         }
         self.queue.clear();
-        self.writing = None;
         self.told_later.clear();
     }
 
@@ -121,7 +151,7 @@ impl Disk {
         self.identity.boot.0 += 1;
         let state = match &self.snapshot {
             None => State::new(),
-            Some((index, chunks)) => {
+            Some(Snapshot { index, chunks, .. }) => {
                 let mut loader = SnapshotLoader::new();
                 chunks.iter().for_each(|chunk| loader.chunk(chunk).unwrap());
                 let state = loader.finish().unwrap();
@@ -131,7 +161,8 @@ impl Disk {
         };
         let records = self.behind.iter().map(decode).collect();
         let runs = self.runs.iter().map(reread).collect();
-        Found { identity: self.identity, state, records, runs }
+        let checkpoint = self.snapshot.as_ref().map(|made| (made.index, made.digest()));
+        Found { identity: self.identity, state, records, runs, checkpoint }
     }
 
     /// The durable record of the runs log that holds for a run now.
@@ -205,14 +236,45 @@ impl Disk {
             journal_bytes: journal as u64,
             snapshot_bytes: self.snapshot_bytes,
             runs_bytes: self.runs.len() as u64 * RUNS_RECORD_BYTES,
+            outputs_old: Index(0),
         }
     }
 
-    fn finish_snapshot(&mut self) {
-        let Some((index, chunks)) = self.writing.take() else { return };
-        self.snapshot_bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        self.behind.retain(|raw| raw.index > index);
-        self.snapshot = Some((index, chunks));
+    fn snapshot_work(&mut self, index: Index, work: SnapshotWork, rng: &mut Rng) {
+        if work == SnapshotWork::Begin {
+            self.writing = Some(Snapshot { index, chunks: Vec::new(), whole: false });
+            return;
+        }
+        let Some(writing) = self.writing.as_mut().filter(|writing| writing.index == index) else {
+            return;
+        };
+        match work {
+            _ if rng.chance(1, 9) => {
+                self.writing = None;
+                self.told_later.push_back(Input::Snapshot(index, SnapshotNews::GivenUp));
+            }
+            SnapshotWork::Begin => unreachable!("handled above"),
+            SnapshotWork::Part(chunks) => {
+                writing.chunks.extend(chunks);
+                self.told_later.push_back(Input::Snapshot(index, SnapshotNews::PartWritten));
+            }
+            SnapshotWork::End(chunks, _, _) => {
+                writing.chunks.extend(chunks);
+                writing.whole = true;
+            }
+            SnapshotWork::Abort => self.writing = None,
+        }
+    }
+
+    fn output(&self, index: Index) -> Option<Vec<u8>> {
+        let raw = self.history.iter().find(|raw| raw.index == index)?;
+        output_in(raw.kind, SCHEMA, &raw.payload).map(<[u8]>::to_vec)
+    }
+
+    fn install(&mut self, snapshot: Snapshot) {
+        self.snapshot_bytes = snapshot.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        self.behind.retain(|raw| raw.index > snapshot.index);
+        self.snapshot = Some(snapshot);
     }
 }
 

@@ -13,7 +13,7 @@ use super::oracle::Oracle;
 use crate::api::{HostRule, Peer, Role};
 use crate::cron::{Zone, Zones, civil};
 use crate::http::{Body, Headers, Method, Request, Response};
-use crate::ident::{ClusterId, Epoch, Index, NodeId, RequestId};
+use crate::ident::{ClusterId, Epoch, Index, NodeId, RequestId, StreamId};
 use crate::node::{Effect, Input, Node, PATIENCE, Produced, Raw, Settings};
 use crate::rng::{Rng, stable_hash};
 use crate::run::order::{LauncherCommand, SpawnOrder};
@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) launcher: Launcher,
     pub(super) oracle: Oracle,
     asked: BTreeMap<u64, Asked>,
+    /// Long answers that are being read, and what has come of each.
+    streams: BTreeMap<StreamId, Vec<u8>>,
     /// Requests that were refused, which must not have had an effect, ever.
     refused: Vec<String>,
     next_request: u64,
@@ -117,6 +119,7 @@ impl World {
             launcher: Launcher::new(),
             oracle: Oracle::new(),
             asked: BTreeMap::new(),
+            streams: BTreeMap::new(),
             refused: Vec::new(),
             next_request: 0,
             faults,
@@ -328,6 +331,7 @@ impl World {
             self.disk.crash(&mut self.rng);
             self.launcher.agent_died(&mut self.rng, now);
             self.asked.clear();
+            self.streams.clear();
             self.observe();
         }
     }
@@ -361,7 +365,10 @@ impl World {
             match effect {
                 Effect::Reply(id, response) => self.answered(id, response),
                 Effect::Commit(batch) => self.disk.push(Work::Commit(batch)),
-                Effect::Snapshot(index, chunks) => self.disk.push(Work::Snapshot(index, chunks)),
+                Effect::Snapshot(index, work) => self.disk.push(Work::Snapshot(index, work)),
+                Effect::ReadOutputs(id, list) => self.disk.push(Work::ReadOutputs(id, list)),
+                Effect::StreamReady(id) => self.read_stream(id),
+                Effect::Halt(why) => panic!("{why}"),
                 Effect::CompactRuns(live) => self.disk.push(Work::CompactRuns(live)),
                 Effect::Launcher(command) => {
                     if let LauncherCommand::Spawn(order) = &command {
@@ -517,10 +524,8 @@ impl World {
                 self.input(Input::StreamClosed(stream));
                 return;
             }
-            let mut bytes = Vec::new();
-            let node = self.node.as_mut().unwrap();
-            while node.produce(stream, &mut bytes) == Produced::More {}
-            serde_json::from_slice::<serde_json::Value>(&bytes).expect("a list is JSON");
+            self.streams.insert(stream, Vec::new());
+            self.read_stream(stream);
             return;
         }
         if !asked.changes {
@@ -533,6 +538,27 @@ impl World {
         } else {
             assert!(!effective, "{what} is refused and has an effect: {response:?}");
             self.refused.push(who);
+        }
+    }
+
+    /// Reads a long answer as far as it can be made now. Half of them lose their reader.
+    fn read_stream(&mut self, stream: StreamId) {
+        let Some(bytes) = self.streams.get_mut(&stream) else { return };
+        let node = self.node.as_mut().unwrap();
+        let mut produced = Produced::More;
+        while produced == Produced::More {
+            produced = node.produce(stream, bytes);
+        }
+        match produced {
+            Produced::Waiting if self.rng.chance(1, 2) => {
+                self.streams.remove(&stream);
+                self.input(Input::StreamClosed(stream));
+            }
+            Produced::Waiting | Produced::More => {}
+            Produced::Done => {
+                let bytes = self.streams.remove(&stream).unwrap();
+                serde_json::from_slice::<serde_json::Value>(&bytes).expect("a list is JSON");
+            }
         }
     }
 
@@ -590,6 +616,9 @@ impl World {
             Effect::Reply(id, response) => id.0 << 16 | u64::from(response.status),
             Effect::Commit(batch) => batch.ticket.0 << 8 | batch.runs.len() as u64,
             Effect::Snapshot(index, _) => index.0,
+            Effect::ReadOutputs(stream, list) => stream.0 << 8 | list.len() as u64,
+            Effect::StreamReady(stream) => stream.0,
+            Effect::Halt(why) => stable_hash(why.as_bytes()),
             Effect::CompactRuns(live) => live.len() as u64,
             Effect::Launcher(LauncherCommand::Spawn(order)) => order.run.group.0 << 32,
             Effect::Launcher(LauncherCommand::Kill(run) | LauncherCommand::Ack(run)) => run.group.0,

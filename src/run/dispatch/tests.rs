@@ -62,6 +62,7 @@ fn leader(spec: &Spec) -> Leader {
     let put = JobPut {
         name: spec.name.clone(),
         spec: spec.to_bytes(),
+        timing: crate::schedule::timing(spec),
         facts: Facts { disabled: false, forbid: false, per_node: true, keep: 9 },
         mark: None,
         anchor: None,
@@ -145,8 +146,8 @@ fn an_end_that_is_committed_is_settled_and_nothing_else_is_said_of_it() {
     assert_eq!(polled(&mut dispatch), "");
     dispatch.report(&state, run, Report::Ended(ending, Vec::new()), at(20));
     assert_eq!(polled(&mut dispatch), "settle", "the node has not heard so");
-    let fire = state.fire(job, run.group).unwrap();
-    assert_eq!(fire.runs[0].state, RunState::Ended(ending));
+    let kept = state.job(job).unwrap().execution(run).unwrap();
+    assert_eq!(kept.run.state, RunState::Ended(ending));
 }
 
 #[test]
