@@ -50,7 +50,7 @@ fn a_wrong_command_line_ends_with_2_and_says_what_and_where_to_look() {
         (
             &[][..],
             "bellwether: a verb is missing; the verbs are agent, launcher, next, check-config, \
-             completion, version, help\nSee: bellwether help\n",
+             journal, reset, completion, version, help\nSee: bellwether help\n",
         ),
         (
             &["agnet"],

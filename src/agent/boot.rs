@@ -15,21 +15,23 @@ use crate::cluster::Promise;
 use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, StoreId};
 use crate::journal::storage::Storage;
 use crate::journal::{
-    Hard, HardFile, Item, Journal, OpenError, Owner, Record, RunsLog, Settings, StorageError,
+    Hard, HardFile, Journal, OpenError, Owner, Record, RunsLog, Settings, StorageError,
     TAILS_MAX_BYTES, WriteError,
 };
 use crate::node::{Found, Identity};
 use crate::run::runs_log::RunsRecord;
-use crate::store::{self, Entry, SnapshotLoader, State};
+use crate::store::{self, Replay};
 use crate::sys::file::{self, Access, Dir};
 use crate::sys::{clock, random};
 
 /// The file whose lock says that an agent uses the directory.
-const LOCK: &str = "agent.lock";
+pub(crate) const LOCK: &str = "agent.lock";
 /// There while a genesis is under way.
-const GENESIS: &str = "genesis";
+pub(crate) const GENESIS: &str = "genesis";
+/// There while a recovery is putting new files in the place of damaged ones; see `cli::recover`.
+pub(crate) const UNFINISHED: &str = "recovery";
 /// Length at which a segment of the journal is ended.
-const SEGMENT_BYTES: u64 = crate::journal::SEGMENT_BYTES_DEFAULT;
+pub(crate) const SEGMENT_BYTES: u64 = crate::journal::SEGMENT_BYTES_DEFAULT;
 
 /// Why a data directory cannot be used.
 #[derive(Debug)]
@@ -44,10 +46,10 @@ pub(super) enum BootError {
     Write(WriteError),
     /// There is no room to start, ballast or not.
     Full,
-    /// A record that passed its checksums is none of ours.
-    Record(Index, String),
     /// The identity is gone, and something is left that needs it.
     NoIdentity,
+    /// Some of the files are those before a recovery, and some those after.
+    Unfinished,
 }
 
 impl fmt::Display for BootError {
@@ -61,12 +63,13 @@ impl fmt::Display for BootError {
                 "no space is left on its disk, and there is no ballast to give up; free some, \
                  16 MiB will do, and start again",
             ),
-            BootError::Record(index, why) => {
-                write!(f, "the record at index {index} {why}; was it written by a later version?")
-            }
             BootError::NoIdentity => f.write_str(
                 "the file \"hard\" is missing beside a journal; restore it from a backup of the \
-                 whole directory, or start with an empty one",
+                 whole directory, or see bellwether journal recover and bellwether reset",
+            ),
+            BootError::Unfinished => f.write_str(
+                "a recovery of it is unfinished; run it again: bellwether journal recover \
+                 --accept-loss DIR",
             ),
         }
     }
@@ -82,7 +85,7 @@ impl BootError {
             BootError::Open(error) => *error == OpenError::Storage(StorageError::NoSpace),
             BootError::Write(error) => *error == WriteError::NoSpace,
             BootError::Full => true,
-            BootError::InUse | BootError::Record(..) | BootError::NoIdentity => false,
+            BootError::InUse | BootError::NoIdentity | BootError::Unfinished => false,
         }
     }
 }
@@ -135,6 +138,9 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     if !file::lock_exclusive(&lock).map_err(failed("lock"))? {
         return Err(BootError::InUse);
     }
+    if dir.metadata(UNFINISHED).map_err(failed("open"))?.is_some() {
+        return Err(BootError::Unfinished);
+    }
     let mut contents = read(&dir);
     let mut given_up = None;
     if contents.as_ref().is_err_and(BootError::is_full) && space::release(&dir).unwrap_or(false) {
@@ -155,10 +161,18 @@ fn read(dir: &Dir) -> Result<Contents, BootError> {
     let (mut hard, mut hard_file, hard_bad) = identity(dir, &mut storage)?;
     let owner = Owner { cluster: hard.cluster, store: hard.store };
     let settings = journal_settings(owner);
-    let mut reading = Reading::default();
-    let (journal, report) = Journal::open(&mut storage, settings, &mut |item| reading.take(item))?;
-    let (state, records) = reading.finish()?;
-    let (runs_log, runs, runs_torn) = open_runs(&mut storage, hard.store)?;
+    let (mut replay, mut records) = (Replay::new(), Vec::new());
+    let (journal, report) = Journal::open(&mut storage, settings, &mut |item| {
+        records.extend(replay.take(item)?);
+        Ok(())
+    })?;
+    let state = replay.into_state();
+    let mut runs = Vec::new();
+    let (runs_log, runs_torn) = RunsLog::open(&mut storage, hard.store, &mut |raw| {
+        let record = RunsRecord::decode(raw.kind, raw.schema, raw.payload);
+        runs.push(record.map_err(|error| error.to_string())?);
+        Ok(())
+    })?;
     // Last of all: a start that is refused does not count, and leaves the directory as it is.
     hard.boot = next_boot(hard.boot);
     // If one copy of the identity was lost, it may have been the newer one, with a promise that
@@ -266,68 +280,4 @@ fn genesis(storage: &mut FileStorage) -> Result<(Hard, HardFile), BootError> {
 fn next_boot(last: Boot) -> Boot {
     let unix_time = u64::try_from(clock::now().wall.second().0).unwrap_or(0);
     Boot(unix_time.max(last.0.saturating_add(1)))
-}
-
-type OpenRuns = (RunsLog, Vec<RunsRecord>, Option<crate::journal::Torn>);
-
-fn open_runs(storage: &mut FileStorage, store: StoreId) -> Result<OpenRuns, BootError> {
-    let mut records = Vec::new();
-    let mut wrong = None;
-    let (log, torn) = RunsLog::open(storage, store, &mut |raw| match RunsRecord::decode(
-        raw.kind,
-        raw.schema,
-        raw.payload,
-    ) {
-        Ok(record) => records.push(record),
-        Err(error) => wrong = Some(format!("of the runs log {error}")),
-    })?;
-    match wrong {
-        Some(why) => Err(BootError::Record(Index(records.len() as u64 + 1), why)),
-        None => Ok((log, records, torn)),
-    }
-}
-
-/// Puts together what [`Journal::open`] hands on.
-#[derive(Default)]
-struct Reading {
-    loader: Option<SnapshotLoader>,
-    records: Vec<Entry>,
-    wrong: Option<BootError>,
-}
-
-impl Reading {
-    fn take(&mut self, item: Item<'_>) {
-        match item {
-            Item::Snapshot(_) => self.loader = Some(SnapshotLoader::new()),
-            Item::SnapshotChunk(bytes) => {
-                let taken = self.loader.as_mut().map(|loader| loader.chunk(bytes));
-                if let Some(Err(error)) = taken {
-                    self.fail(BootError::Record(Index(0), error.to_string()));
-                }
-            }
-            Item::Record(raw) => {
-                match Entry::decode(raw.index, raw.epoch, raw.kind, raw.schema, raw.payload) {
-                    Ok(entry) => self.records.push(entry),
-                    Err(error) => self.fail(BootError::Record(raw.index, error.to_string())),
-                }
-            }
-        }
-    }
-
-    fn fail(&mut self, error: BootError) {
-        self.wrong.get_or_insert(error);
-    }
-
-    fn finish(self) -> Result<(State, Vec<Entry>), BootError> {
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
-        }
-        let state = match self.loader {
-            None => State::new(),
-            Some(loader) => {
-                loader.finish().map_err(|error| BootError::Record(Index(0), error.to_string()))?
-            }
-        };
-        Ok((state, self.records))
-    }
 }

@@ -17,6 +17,8 @@ mod storage;
 mod watch;
 mod zones;
 
+pub(crate) use boot::{GENESIS, LOCK, SEGMENT_BYTES, UNFINISHED};
+pub(crate) use storage::{FileStorage, ReadStorage};
 pub use zones::{FileZones, ZONE_DIR, system_zone};
 
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! The journal's storage over real files.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -13,7 +14,7 @@ const FOLDER: &str = "journal";
 
 /// One data directory.
 #[derive(Debug)]
-pub(super) struct FileStorage {
+pub(crate) struct FileStorage {
     top: Dir,
     folder: Dir,
     /// Files that are written, kept open so that an append is one system call.
@@ -22,7 +23,7 @@ pub(super) struct FileStorage {
 
 impl FileStorage {
     /// The directory behind `top`, in which the folder is made if it isn't there.
-    pub(super) fn open(top: Dir) -> io::Result<FileStorage> {
+    pub(crate) fn open(top: Dir) -> io::Result<FileStorage> {
         match top.make_dir(FOLDER) {
             Ok(()) => top.sync()?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -52,10 +53,6 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn list(&self) -> Stored<Vec<String>> {
-        let names = |dir: &Dir, prefix: &str| -> io::Result<Vec<String>> {
-            let found = dir.list()?.into_iter().filter_map(|name| name.into_string().ok());
-            Ok(found.map(|name| format!("{prefix}{name}")).collect())
-        };
         let mut all = names(&self.top, "").map_err(|error| failed("list", ".", &error))?;
         all.extend(names(&self.folder, "journal/").map_err(|e| failed("list", FOLDER, &e))?);
         Ok(all)
@@ -80,16 +77,7 @@ impl Storage for FileStorage {
                 &opened
             }
         };
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match from.read_at(&mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed("read", file, &error)),
-            }
-        }
-        Ok(filled)
+        fill(from, offset, buffer).map_err(|error| failed("read", file, &error))
     }
 
     fn create_new(&mut self, file: &str) -> Stored<()> {
@@ -148,6 +136,119 @@ impl Storage for FileStorage {
     }
 }
 
+/// A data directory that is only looked at, perhaps beside the agent that writes it. Nothing is
+/// made or changed, whatever is asked for.
+///
+/// The file that was read last stays open, so that one which is replaced or removed meanwhile is
+/// read to its end as it was.
+#[derive(Debug)]
+pub(crate) struct ReadStorage {
+    top: Dir,
+    folder: Option<Dir>,
+    kept: RefCell<Option<(String, File)>>,
+}
+
+impl ReadStorage {
+    /// The directory behind `top`.
+    ///
+    /// # Errors
+    /// When its folder of segments is there and cannot be opened.
+    pub(crate) fn open(top: Dir) -> io::Result<ReadStorage> {
+        let folder = match top.open_dir(FOLDER) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            folder => Some(folder?),
+        };
+        Ok(ReadStorage { top, folder, kept: RefCell::new(None) })
+    }
+
+    fn with_file<T>(&self, file: &str, read: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        let mut kept = self.kept.borrow_mut();
+        if kept.as_ref().is_none_or(|(name, _)| name != file) {
+            let (dir, name) = match file.strip_prefix("journal/") {
+                Some(name) => (self.folder.as_ref(), name),
+                None => (Some(&self.top), file),
+            };
+            let dir = dir.ok_or(io::ErrorKind::NotFound)?;
+            *kept = Some((file.to_owned(), dir.file(name, Access::Read)?));
+        }
+        match &*kept {
+            Some((_, opened)) => read(opened),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Storage for ReadStorage {
+    fn list(&self) -> Stored<Vec<String>> {
+        let mut all = names(&self.top, "").map_err(|error| failed("list", ".", &error))?;
+        if let Some(folder) = &self.folder {
+            all.extend(names(folder, "journal/").map_err(|e| failed("list", FOLDER, &e))?);
+        }
+        Ok(all)
+    }
+
+    fn length(&self, file: &str) -> Stored<u64> {
+        let found = self.with_file(file, |opened| opened.metadata().map(|found| found.len()));
+        found.map_err(|error| failed("open", file, &error))
+    }
+
+    fn read_at(&self, file: &str, offset: u64, buffer: &mut [u8]) -> Stored<usize> {
+        let filled = self.with_file(file, |opened| fill(opened, offset, buffer));
+        filled.map_err(|error| failed("read", file, &error))
+    }
+
+    fn create_new(&mut self, _: &str) -> Stored<()> {
+        Err(StorageError::ReadOnly)
+    }
+
+    fn append(&mut self, _: &str, _: &[u8]) -> Stored<()> {
+        Err(StorageError::ReadOnly)
+    }
+
+    fn write_at(&mut self, _: &str, _: u64, _: &[u8]) -> Stored<()> {
+        Err(StorageError::ReadOnly)
+    }
+
+    fn truncate(&mut self, _: &str, _: u64) -> Stored<()> {
+        Err(StorageError::ReadOnly)
+    }
+
+    fn sync_data(&mut self, _: &str) -> Stored<()> {
+        Err(StorageError::ReadOnly)
+    }
+
+    fn sync_dir_of(&mut self, _: &str) -> Stored<()> {
+        Err(StorageError::ReadOnly)
+    }
+
+    fn rename(&mut self, _: &str, _: &str) -> Stored<()> {
+        Err(StorageError::ReadOnly)
+    }
+
+    fn remove(&mut self, _: &str) -> Stored<()> {
+        Err(StorageError::ReadOnly)
+    }
+}
+
+fn names(dir: &Dir, prefix: &str) -> io::Result<Vec<String>> {
+    let found = dir.list()?.into_iter().filter_map(|name| name.into_string().ok());
+    Ok(found.map(|name| format!("{prefix}{name}")).collect())
+}
+
+/// Reads at `offset` until `buffer` is full or the file ends.
+fn fill(from: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match from.read_at(rest, offset.saturating_add(filled as u64)) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 /// Names the file that is not there, where nobody asked whether it is.
 fn gone(op: &'static str, file: &str, error: StorageError) -> StorageError {
     match error {
@@ -164,5 +265,50 @@ fn failed(op: &'static str, file: &str, error: &io::Error) -> StorageError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::NoSpace,
         io::ErrorKind::ReadOnlyFilesystem => StorageError::ReadOnly,
         _ => StorageError::Other { op, file: file.to_owned(), detail: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_looked_at_is_not_changed_and_read_as_it_was() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = || Dir::open(home.path()).unwrap();
+        let mut bare = ReadStorage::open(dir()).unwrap();
+        assert_eq!(bare.list(), Ok(Vec::new()));
+        assert_eq!(bare.length("journal/1"), Err(StorageError::NotFound));
+        for refused in [
+            bare.create_new("x"),
+            bare.append("x", b""),
+            bare.write_at("x", 0, b""),
+            bare.truncate("x", 0),
+            bare.sync_data("x"),
+            bare.sync_dir_of("x"),
+            bare.rename("x", "y"),
+            bare.remove("x"),
+        ] {
+            assert_eq!(refused, Err(StorageError::ReadOnly));
+        }
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "something was made");
+
+        let mut files = FileStorage::open(dir()).unwrap();
+        for (file, bytes) in [("journal/1", b"older"), ("journal/2", b"newer"), ("hard", b"other")]
+        {
+            files.create_new(file).unwrap();
+            files.append(file, bytes).unwrap();
+        }
+        let reader = ReadStorage::open(dir()).unwrap();
+        let read = |file: &str| {
+            let mut bytes = [0; 8];
+            reader.read_at(file, 0, &mut bytes).map(|count| bytes[..count].to_vec())
+        };
+        assert_eq!((reader.length("journal/1"), read("journal/1")), (Ok(5), Ok(b"older".to_vec())));
+        files.rename("journal/2", "journal/1").unwrap();
+        assert_eq!(read("journal/1"), Ok(b"older".to_vec()), "it was opened before");
+        assert_eq!(read("journal/2"), Err(StorageError::NotFound));
+        assert_eq!(read("hard"), Ok(b"other".to_vec()));
+        assert_eq!(read("journal/1"), Ok(b"newer".to_vec()), "it was opened anew");
     }
 }

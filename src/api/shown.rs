@@ -76,6 +76,7 @@ impl Shown<'_> {
         match self {
             Shown::Skip(_, _, skip) => match skip.reason {
                 SkipReason::WindowPassed | SkipReason::NoNode => execution::State::Missed,
+                SkipReason::Lost => execution::State::Lost,
             },
             Shown::Run(execution) => match execution.run.state {
                 RunState::Open => heard_state(view.dispatch.heard(execution.id())),
@@ -230,6 +231,7 @@ fn render_skip(
         reason: match skip.reason {
             SkipReason::WindowPassed => "too late to be caught up",
             SkipReason::NoNode => "no registered node may run it",
+            SkipReason::Lost => "the records of that time were lost, so nobody knows if it ran",
         },
         skipped: Some(Skipped { from: skip.first.wall(), count }),
         job_deleted: false,
@@ -289,6 +291,9 @@ fn reason(ending: &Ending, has_tail: bool) -> Cow<'static, str> {
             "the launcher that held the process died, so nobody knows how it ended".into()
         }
         Some(Reason::Untraceable) => "its traces contradict each other".into(),
+        Some(Reason::StoreReplaced) => {
+            "the node's data directory was replaced, so nobody knows how it ended".into()
+        }
         Some(Reason::StartFailed(stage, errno)) => start_failure(stage, errno),
     }
 }

@@ -17,6 +17,8 @@ Verbs:
   agent                 run an agent in the foreground
   next                  show when a schedule is due
   check-config [FILE]   check a configuration file
+  journal ...           check, print or recover a data directory
+  reset DIR             move the data of a stopped agent aside, to begin anew
   completion bash       print the completion for bash
   version               print the version
   help [VERB]           print this, or the help of a verb
@@ -59,6 +61,40 @@ prints OK or everything that is wrong with it. Variables are not looked at.
 The exit code is 0 or 2.
 ";
 
+const JOURNAL: &str = "\
+Usage: bellwether journal verify DIR
+       bellwether journal dump DIR [--from INDEX] [--count N] [--runs]
+           [--secrets]
+       bellwether journal stats DIR
+       bellwether journal recover [--accept-loss] DIR
+
+Looks at the data directory DIR. All but recover only read, and may do so while
+an agent runs there.
+
+verify checks every byte of every file: a JSON object a file on standard output,
+the verdict on standard error. The exit code is 0 if all is sound, else 1. A
+last group that a crash has cut short is no damage.
+dump prints the records, a JSON object each: those from INDEX on, N at most,
+with --runs those of the runs log. Values of env are masked without --secrets;
+of a run's output the last 4 KiB are shown.
+stats prints one JSON object: who the node is, and how much there is of what.
+recover says what of a damaged directory can be kept, with exit code 2, and with
+--accept-loss keeps it, while no agent runs there: all before the first damage,
+as a new cluster. Open runs end as lost, and what was due since the last record
+that is kept is not run. The damaged files are moved into damaged-TIME, and none
+is deleted.
+";
+
+const RESET: &str = "\
+Usage: bellwether reset DIR --yes
+
+Moves the jobs, their history and the identity of the agent in DIR, which must
+not run, into the folder reset-TIME in DIR, so that its next start begins anew.
+Without --yes it only says what it would move. Runs that have a process go on,
+and the new agent knows nothing of them. Exit code: 0 done, 1 refused, 2 asked
+for wrongly or without --yes.
+";
+
 const COMPLETION: &str = "\
 Usage: bellwether completion bash
 
@@ -90,6 +126,8 @@ pub(super) fn text(verb: Option<&str>) -> String {
         }
         Some("launcher") => format!("{LAUNCHER_HEAD}{}", options(flags::LAUNCHER.iter())),
         Some("check-config") => CHECK_CONFIG.into(),
+        Some("journal") => JOURNAL.into(),
+        Some("reset") => RESET.into(),
         Some("completion") => COMPLETION.into(),
         Some(_) | None => OVERVIEW.into(),
     }
@@ -160,6 +198,9 @@ fn wrapped(text: &str, indent: usize) -> String {
     out
 }
 
+/// The options of `bellwether journal`.
+const JOURNAL_FLAGS: &str = "--from --count --runs --secrets --accept-loss";
+
 /// The completion for bash.
 pub(super) fn bash_completion() -> String {
     let flags = |table: &mut dyn Iterator<Item = &'static Setting>| {
@@ -186,6 +227,8 @@ _bellwether() {{
         agent) words=(-W \"{agent}\") ;;
         launcher) words=(-W \"{launcher}\") ;;
         check-config) words=(-f) ;;
+        journal) words=(-d -W \"verify dump stats recover {JOURNAL_FLAGS}\") ;;
+        reset) words=(-d -W \"--yes\") ;;
         completion) words=(-W bash) ;;
         help) words=(-W \"{verbs}\") ;;
         *) words=(-W \"\") ;;

@@ -6,14 +6,20 @@
 //! ends the process or panics when an output is closed.
 
 mod args;
+mod aside;
 mod check_config;
 mod dkron;
+pub mod dump;
 mod file;
 pub mod flags;
 mod help;
+pub mod journal;
 mod listen;
 pub mod next;
+mod recover;
+pub mod reset;
 pub mod settings;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -37,8 +43,17 @@ pub const USAGE: u8 = 2;
 /// Most complaints that are printed at once.
 const COMPLAINTS_MAX: usize = 20;
 
-const VERBS: [&str; 7] =
-    ["agent", "launcher", "next", "check-config", "completion", "version", "help"];
+const VERBS: [&str; 9] = [
+    "agent",
+    "launcher",
+    "next",
+    "check-config",
+    "journal",
+    "reset",
+    "completion",
+    "version",
+    "help",
+];
 
 /// What a command line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,6 +66,10 @@ pub enum Action {
     Next(Vec<String>),
     /// Check a configuration file.
     CheckConfig(PathBuf),
+    /// Look at a data directory, or recover one.
+    Journal(journal::Command),
+    /// Move the data of an agent aside.
+    Reset(reset::Command),
     /// Print the completion for bash.
     Completion,
     /// Print the version.
@@ -102,6 +121,10 @@ pub fn try_parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Action
         "next" => Ok(Action::Next(rest.to_vec())),
         "check-config" if is_help(rest) => Ok(Action::Help(Some("check-config"))),
         "check-config" => check_config_action(rest),
+        "journal" if asks_help(rest) => Ok(Action::Help(Some("journal"))),
+        "journal" => parsed("journal", journal::parse(rest).map(Action::Journal)),
+        "reset" if asks_help(rest) => Ok(Action::Help(Some("reset"))),
+        "reset" => parsed("reset", reset::parse(rest).map(Action::Reset)),
         "completion" if is_help(rest) => Ok(Action::Help(Some("completion"))),
         "completion" => completion_action(rest),
         "version" | "--version" | "-V" => alone(verb, rest, Action::Version),
@@ -120,6 +143,8 @@ pub fn run(action: Action, world: &World, out: &mut dyn Write, err: &mut dyn Wri
         Action::Launcher(settings) => launcher::run(&settings),
         Action::Next(args) => next::run(&args, out, err),
         Action::CheckConfig(file) => check_config::run(&file, world, out, err),
+        Action::Journal(command) => journal::run(&command, out, err),
+        Action::Reset(command) => reset::run(&command, err),
         Action::Completion => print(&help::bash_completion(), out, err),
         Action::Version => print(concat!("bellwether ", env!("CARGO_PKG_VERSION"), "\n"), out, err),
         Action::Help(verb) => print(&help::text(verb), out, err),
@@ -251,6 +276,15 @@ fn alone(word: &str, rest: &[String], action: Action) -> Result<Action, Refusal>
             Err(Refusal::of(None, what))
         }
     }
+}
+
+fn parsed(verb: &'static str, action: Result<Action, String>) -> Result<Action, Refusal> {
+    action.map_err(|complaint| Refusal::of(Some(verb), complaint))
+}
+
+/// Whether help is among the options.
+fn asks_help(words: &[String]) -> bool {
+    words.iter().any(|word| word == "--help" || word == "-h")
 }
 
 fn is_help(words: &[String]) -> bool {

@@ -38,6 +38,15 @@ pub enum OpenError {
     Storage(StorageError),
     /// Bytes that were once acknowledged are not readable.
     Damaged(Damage),
+    /// Bytes that are as they were written, and that nobody here can read.
+    Unread {
+        /// The file.
+        file: String,
+        /// Where in it, in bytes from its start.
+        offset: u64,
+        /// What the reader said, as a clause.
+        what: String,
+    },
     /// A later version of this program wrote the file.
     Newer {
         /// The file.
@@ -61,6 +70,11 @@ impl fmt::Display for OpenError {
             }
             OpenError::Storage(error) => error.fmt(f),
             OpenError::Damaged(damage) => write!(f, "{damage}{REMEDY}"),
+            OpenError::Unread { file, offset, what } => write!(
+                f,
+                "{file} cannot be read at byte {offset}: it {what}; was it written by a later \
+                 version?"
+            ),
             OpenError::Newer { file, version } => write!(
                 f,
                 "{file} has format {version}, which a later bellwether wrote; start that one"
@@ -73,8 +87,28 @@ impl fmt::Display for OpenError {
     }
 }
 
-const REMEDY: &str = "; restore the data directory from a backup, or move it away to begin anew \
-                      without its jobs and their history";
+impl OpenError {
+    /// Where in its file the damage is, in bytes, and what it is, without file and remedy.
+    pub fn place(&self) -> (Option<u64>, String) {
+        match self {
+            OpenError::Damaged(damage) => (Some(damage.offset), damage.what.to_owned()),
+            OpenError::Unread { offset, what, .. } => (Some(*offset), format!("it {what}")),
+            OpenError::Missing { .. } => (None, "it is missing".to_owned()),
+            OpenError::Exists { .. } => (None, "it is there".to_owned()),
+            OpenError::Storage(error) => (None, error.to_string()),
+            OpenError::Newer { version, .. } => {
+                (None, format!("it has format {version}, which a later bellwether wrote"))
+            }
+            OpenError::Foreign { .. } => {
+                (None, "it is of another cluster or another node".to_owned())
+            }
+        }
+    }
+}
+
+const REMEDY: &str = "; restore the data directory from a backup, or see what can be kept of it: \
+                      bellwether journal recover; to begin anew without its jobs and their \
+                      history: bellwether reset";
 
 impl std::error::Error for OpenError {}
 

@@ -59,6 +59,16 @@ pub struct Loaded {
     pub other_copy_bad: bool,
 }
 
+/// The newest valid copy, as [`HardFile::read`] found it.
+#[derive(Clone, Copy, Debug)]
+pub struct HardCopy {
+    generation: u64,
+    /// The state itself.
+    pub hard: Hard,
+    /// As in [`Loaded`].
+    pub other_copy_bad: bool,
+}
+
 impl HardFile {
     /// Makes the file with `hard` in both copies.
     ///
@@ -80,6 +90,20 @@ impl HardFile {
     /// wrote either, [`OpenError::Storage`].
     pub fn load(storage: &mut dyn Storage) -> Result<Option<Loaded>, OpenError> {
         remove_if_there(storage, HARD_BESIDE)?;
+        let Some(HardCopy { generation, hard, other_copy_bad }) = Self::read(storage)? else {
+            return Ok(None);
+        };
+        // The newest copy may exist only in the page cache, and the next store goes over the
+        // other one: a crash in it would leave neither. So both are made anew first.
+        let file = Self::write_anew(storage, &hard, generation)?;
+        Ok(Some(Loaded { file, hard, other_copy_bad }))
+    }
+
+    /// Reads the newest valid copy and changes nothing; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(storage: &dyn Storage) -> Result<Option<HardCopy>, OpenError> {
         let [even, odd] = [read_copy(storage, 0), read_copy(storage, 1)];
         if even == Err(StorageError::NotFound) {
             return Ok(None);
@@ -106,10 +130,7 @@ impl HardFile {
             }
         };
         let other_copy_bad = copies.iter().any(|copy| matches!(copy, Slot::Bad));
-        // The newest copy may exist only in the page cache, and the next store goes over the
-        // other one: a crash in it would leave neither. So both are made anew first.
-        let file = Self::write_anew(storage, &hard, generation)?;
-        Ok(Some(Loaded { file, hard, other_copy_bad }))
+        Ok(Some(HardCopy { generation, hard, other_copy_bad }))
     }
 
     /// Puts a file with two equal copies, of `generation` or a little higher, in place of any.

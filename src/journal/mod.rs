@@ -11,6 +11,7 @@ mod digest;
 pub mod error;
 pub mod frame;
 pub mod hard;
+pub mod inspect;
 mod install;
 mod reader;
 pub mod recovery;
@@ -28,6 +29,7 @@ mod tests;
 pub use error::{Damage, OpenError, WriteError};
 pub use frame::{GROUP_MAX_BYTES, PAYLOAD_MAX_BYTES, Record, Seam};
 pub use hard::{Hard, HardFile, Loaded};
+pub use inspect::{Inspection, Part, Visit, owner_in};
 pub use recovery::{Report, Torn};
 pub use runs_log::{RunsLog, RunsRecord};
 pub use segment::Owner;
@@ -38,9 +40,9 @@ pub use tails::{Extract, Outputs, TAILS_MAX_BYTES};
 use crate::ident::{Digest, Epoch, Index};
 use error::Poison;
 use frame::{Frames, Header};
+use inspect::Ended;
 use install::Pending;
 use reader::{GroupReader, Step};
-use recovery::Ended;
 use segment::{SEGMENT_BESIDE, Segment, rewrite};
 use snapshot::SNAPSHOT_FILE;
 use std::ops::ControlFlow;
@@ -70,6 +72,8 @@ pub enum Item<'a> {
     Snapshot(SnapshotMeta),
     /// The next chunk of it.
     SnapshotChunk(&'a [u8]),
+    /// All of it was handed on, and was sound.
+    SnapshotEnd,
     /// The next record.
     Record(Record<'a>),
 }
@@ -107,14 +111,27 @@ impl Journal {
     /// # Errors
     /// [`OpenError::Exists`] when there is a journal or a snapshot, else [`OpenError::Storage`].
     pub fn create(storage: &mut dyn Storage, settings: Settings) -> Result<Self, OpenError> {
+        Self::create_behind(storage, settings, Seam::default())
+    }
+
+    /// Makes an empty journal whose first record will continue `before`, which a snapshot is to
+    /// stand for.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_behind(
+        storage: &mut dyn Storage,
+        settings: Settings,
+        before: Seam,
+    ) -> Result<Self, OpenError> {
         let is_ours =
             |name: &String| name == SNAPSHOT_FILE || segment::parse_segment_name(name).is_some();
         if let Some(file) = storage.list()?.into_iter().find(is_ours) {
             return Err(OpenError::Exists { file });
         }
-        let segment = Segment::new(Seam::default());
+        let segment = Segment::new(before);
         segment.create(storage, settings.owner)?;
-        let appender = Appender::new(segment.file.clone(), segment.length, Seam::default());
+        let appender = Appender::new(segment.file.clone(), segment.length, before);
         Ok(Journal {
             settings,
             segments: vec![segment],
@@ -130,8 +147,9 @@ impl Journal {
     }
 
     /// Verifies everything there is, hands it to `visit` one piece at a time, cuts a torn last
-    /// group, and makes the rest durable. What was handed on counts only once this has returned:
-    /// until then it may exist in the page cache alone, or be followed by damage.
+    /// group, and makes the rest durable; nothing is changed when `visit` cannot read a piece.
+    /// What was handed on counts only once this has returned: until then it may exist in the page
+    /// cache alone, or be followed by damage.
     ///
     /// # Errors
     /// [`OpenError::Missing`] when there is neither journal nor snapshot; the others as they
@@ -139,7 +157,7 @@ impl Journal {
     pub fn open(
         storage: &mut dyn Storage,
         settings: Settings,
-        visit: &mut dyn FnMut(Item<'_>),
+        visit: &mut Visit<'_>,
     ) -> Result<(Self, Report), OpenError> {
         let found = recovery::open(storage, &settings, visit)?;
         let Some(last) = found.segments.last() else {
@@ -397,7 +415,7 @@ impl Journal {
         let file = last.file.clone();
         let mut shorter = Segment::new(last.before);
         let (mut seam, mut patch) = (last.before, None);
-        let scanned = recovery::scan_log(storage, &file, last.before, &mut |group| {
+        let scanned = inspect::scan_log(storage, &file, last.before, &mut |group| {
             let mut kept = 0;
             for (mut header, _) in group.frames().take_while(|(header, _)| header.index < index.0) {
                 let offset = shorter.length + kept;

@@ -7,7 +7,8 @@
 
 use super::error::{OpenError, Poison, WriteError};
 use super::frame::{GROUP_MAX_BYTES, PAYLOAD_MAX_BYTES, RECORD_HEADER_BYTES, Record, Seam};
-use super::recovery::{Ended, Torn, judge, scan_log};
+use super::inspect::{Ended, Part, Tear, judge, scan_log};
+use super::recovery::Torn;
 use super::segment::{FILE_HEADER_BYTES, Owner, encode_header, read_header, rewrite};
 use super::storage::{Storage, StorageError, Stored, remove_if_there, replace};
 use super::writer::Appender;
@@ -31,6 +32,9 @@ pub struct RunsRecord<'a> {
     /// At most [`PAYLOAD_MAX_BYTES`].
     pub payload: &'a [u8],
 }
+
+/// Takes the records in order; an error ends the walk, as with [`super::Visit`].
+pub type RunsVisit<'v> = dyn FnMut(RunsRecord<'_>) -> Result<(), String> + 'v;
 
 /// The open runs log.
 #[derive(Debug)]
@@ -57,44 +61,46 @@ impl RunsLog {
     }
 
     /// Verifies the file, hands its records to `visit`, cuts a torn end, and makes the rest
-    /// durable; nothing that was handed on counts before this returns.
+    /// durable; nothing that was handed on counts before this returns, and nothing is changed when
+    /// `visit` cannot read a record.
     ///
     /// # Errors
     /// [`OpenError::Missing`] when there is no such file; the others as they say.
     pub fn open(
         storage: &mut dyn Storage,
         store: StoreId,
-        visit: &mut dyn FnMut(RunsRecord<'_>),
+        visit: &mut RunsVisit<'_>,
     ) -> Result<(Self, Option<Torn>), OpenError> {
         let owner = owner_of(store);
         remove_if_there(storage, RUNS_BESIDE)?;
-        let before = match read_header(storage, RUNS_FILE, MAGIC, owner) {
-            Err(OpenError::Storage(StorageError::NotFound)) => {
-                return Err(OpenError::Missing { file: RUNS_FILE });
-            }
-            header => header?,
+        let mut walk = Walk::default();
+        walk.walk(storage, owner, visit)?;
+        let keep = |tear: Tear| {
+            let (file, name) = (RUNS_FILE.to_owned(), TORN_FILE.to_owned());
+            tear.keep(storage, file, name, walk.seam.next())
         };
-        let (mut seam, mut length) = (before, FILE_HEADER_BYTES as u64);
-        let ended = scan_log(storage, RUNS_FILE, before, &mut |group| {
-            for Record { kind, schema, payload, .. } in group.records() {
-                visit(RunsRecord { kind, schema, payload });
-            }
-            seam = group.seam;
-            length += group.bytes.len() as u64;
-            ControlFlow::Continue(())
-        })?;
-        let torn = match ended {
-            Ended::Whole | Ended::Stopped => None,
-            Ended::Bad { start, bad } if bad.tear => {
-                let tear = judge(storage, RUNS_FILE, start, seam.next(), bad)?;
-                let (file, name) = (RUNS_FILE.to_owned(), TORN_FILE.to_owned());
-                Some(tear.keep(storage, file, name, seam.next())?)
-            }
-            Ended::Bad { bad, .. } => return Err(bad.damage(RUNS_FILE).into()),
-        };
-        rewrite(storage, RUNS_FILE, RUNS_BESIDE, length, None)?;
-        let appender = Appender::new(RUNS_FILE.to_owned(), length, seam);
+        let torn = walk.tear.map(keep).transpose()?;
+        rewrite(storage, RUNS_FILE, RUNS_BESIDE, walk.length, None)?;
+        let appender = Appender::new(RUNS_FILE.to_owned(), walk.length, walk.seam);
         Ok((RunsLog { owner, appender, poison: Poison::default() }, torn))
+    }
+
+    /// Verifies the file and hands its records to `visit`, up to the first damage if there is any;
+    /// changes nothing.
+    pub fn inspect(storage: &dyn Storage, store: StoreId, visit: &mut RunsVisit<'_>) -> Part {
+        let mut walk = Walk::default();
+        let wrong = walk.walk(storage, owner_of(store), visit).err();
+        let indexes = (walk.records > 0)
+            .then(|| (Index(walk.seam.index.0 - walk.records + 1), walk.seam.index));
+        Part {
+            file: RUNS_FILE.to_owned(),
+            bytes: storage.length(RUNS_FILE).unwrap_or(0),
+            records: walk.records,
+            indexes,
+            epochs: None,
+            torn: walk.tear.map(|tear| tear.offset),
+            wrong,
+        }
     }
 
     /// Makes `records` durable, all or none: one write, one sync.
@@ -143,6 +149,58 @@ impl RunsLog {
     /// The length of the file, in bytes.
     pub fn bytes(&self) -> u64 {
         self.appender.length()
+    }
+}
+
+/// A walk over the file, and what it has found so far.
+#[derive(Default)]
+struct Walk {
+    seam: Seam,
+    length: u64,
+    records: u64,
+    tear: Option<Tear>,
+}
+
+impl Walk {
+    fn walk(
+        &mut self,
+        storage: &dyn Storage,
+        owner: Owner,
+        visit: &mut RunsVisit<'_>,
+    ) -> Result<(), OpenError> {
+        self.seam = match read_header(storage, RUNS_FILE, MAGIC, owner) {
+            Err(OpenError::Storage(StorageError::NotFound)) => {
+                return Err(OpenError::Missing { file: RUNS_FILE });
+            }
+            header => header?,
+        };
+        self.length = FILE_HEADER_BYTES as u64;
+        let mut refused = None;
+        let ended = scan_log(storage, RUNS_FILE, self.seam, &mut |group| {
+            let mut offset = self.length;
+            for record in group.records() {
+                let Record { kind, schema, payload, .. } = record;
+                if let Err(what) = visit(RunsRecord { kind, schema, payload }) {
+                    let file = RUNS_FILE.to_owned();
+                    refused = Some(OpenError::Unread { file, offset, what });
+                    return ControlFlow::Break(());
+                }
+                offset += record.frame_bytes() as u64;
+                self.records += 1;
+                self.seam.index = record.index;
+            }
+            self.seam = group.seam;
+            self.length = offset;
+            ControlFlow::Continue(())
+        })?;
+        match ended {
+            Ended::Whole | Ended::Stopped => refused.map_or(Ok(()), Err),
+            Ended::Bad { start, bad } if bad.tear => {
+                self.tear = Some(judge(storage, RUNS_FILE, start, self.seam.next(), bad)?);
+                Ok(())
+            }
+            Ended::Bad { bad, .. } => Err(bad.damage(RUNS_FILE).into()),
+        }
     }
 }
 

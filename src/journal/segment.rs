@@ -126,6 +126,19 @@ pub(crate) fn read_header(
     magic: [u8; 8],
     owner: Owner,
 ) -> Result<Seam, OpenError> {
+    let (found, seam) = read_any_header(storage, file, magic)?;
+    if found != owner {
+        return Err(OpenError::Foreign { file: file.to_owned() });
+    }
+    Ok(seam)
+}
+
+/// The same for a file of whatever owner.
+pub(crate) fn read_any_header(
+    storage: &dyn Storage,
+    file: &str,
+    magic: [u8; 8],
+) -> Result<(Owner, Seam), OpenError> {
     let (bytes, length) = read_start(storage, file)?;
     let mut input = open_sealed(file, bytes.get(..length).unwrap_or_default(), magic)?;
     let fields = (|| {
@@ -137,13 +150,10 @@ pub(crate) fn read_header(
     let Ok((chain, found, first, epoch)) = fields else {
         return Err(damaged("its header ends too early").into());
     };
-    if found != owner {
-        return Err(OpenError::Foreign { file: file.to_owned() });
-    }
     let Some(index) = first.checked_sub(1).filter(|&index| index <= INDEX_MAX) else {
         return Err(damaged("its first index is none that is written").into());
     };
-    Ok(Seam { index: Index(index), epoch, chain })
+    Ok((found, Seam { index: Index(index), epoch, chain }))
 }
 
 /// The first [`FILE_HEADER_BYTES`] of a file, and how many there were.

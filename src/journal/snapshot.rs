@@ -216,6 +216,11 @@ impl SnapshotReader {
         self.meta
     }
 
+    /// Where the next chunk begins, in bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The SHA-256 of what the chunks hold, as the trailer says; once that was read.
     pub fn digest(&self) -> Option<Digest> {
         self.ended
@@ -302,6 +307,7 @@ impl From<OpenError> for Setback {
             OpenError::Damaged(damage) => Setback::Bytes(damage),
             OpenError::Missing { .. }
             | OpenError::Exists { .. }
+            | OpenError::Unread { .. }
             | OpenError::Newer { .. }
             | OpenError::Foreign { .. } => Setback::Bytes(Damage {
                 file: SNAPSHOT_BESIDE.to_owned(),

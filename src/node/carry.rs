@@ -43,7 +43,7 @@ impl Node {
             Work::Watch(process) => self.effects.push_back(Effect::Watch(process)),
             // Before the office is established the state may lack claims that are committed, and
             // an end would be taken for a settled one. The office begins by asking anew.
-            Work::Report(run, report) if self.established.is_some() => {
+            Work::Report(run, report) if self.established.is_some() && self.is_of_this_store() => {
                 self.dispatch.report(&self.state, run, report, self.now);
             }
             Work::Report(..) => {}

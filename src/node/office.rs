@@ -79,6 +79,13 @@ impl Node {
         })
     }
 
+    /// Whether the registry has this data directory of the node. Before that, runs look open that
+    /// another one was ordered to start; of those this one would say that they never started.
+    pub(super) fn is_of_this_store(&self) -> bool {
+        let member = self.state.member(self.identity.node);
+        member.is_some_and(|member| member.store == self.identity.store)
+    }
+
     pub(super) fn look_at_clock(&mut self) {
         let leads = self.established.is_some();
         match self.clock.look(self.state.newest_wall(), self.now, leads) {
@@ -188,6 +195,7 @@ impl Node {
     }
 
     fn members_changed(&mut self) {
+        self.dispatch.members_changed(&self.state);
         let me = self.identity.node;
         let left = self.state.member(me).is_some_and(|member| member.state == MemberState::Left);
         if let (true, Leaving::Registry(request)) = (left, self.leaving.clone()) {
@@ -212,6 +220,65 @@ impl Node {
             work: true,
             tags: self.settings.tags.clone(),
             state,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ident::{Instance, JobId, RunId, StoreId};
+    use crate::node::Input;
+    use crate::node::testing::{at, every_second, node_id, node_of_store, records_of};
+    use crate::run::order::{LauncherCommand, LauncherEvent};
+    use crate::store::{Claim, End, RunState, Trigger};
+
+    /// A directory that was put in the place of another has an empty runs log: of a run that the
+    /// other may have started it would say that it never did.
+    #[test]
+    fn open_runs_of_another_directory_end_lost_and_are_not_ordered() {
+        let mut spec = every_second();
+        spec.schedule = "@manually".into();
+        let claim = Record::Claim(Claim {
+            job: JobId(4),
+            version: 4,
+            due: None,
+            clock_era: 0,
+            trigger: Trigger::Manual,
+            targets: vec![node_id()],
+        });
+        for (store, spawns_wanted, end) in [(1, 1, None), (2, 0, Some(End::Lost))] {
+            let records = records_of(&spec).into_iter().chain([claim.clone()]).collect();
+            let mut node = node_of_store(StoreId(store), records, 1);
+            let welcome = LauncherEvent::Welcome { instance: Instance(5), table: Vec::new() };
+            node.handle(Input::Launcher(welcome), at(1));
+            let mut spawns = 0;
+            while let Some(effect) = node.poll_effect() {
+                match effect {
+                    Effect::Commit(batch) => {
+                        let ticket = batch.ticket;
+                        let durable = Durable {
+                            ticket,
+                            journal_bytes: 0,
+                            snapshot_bytes: 0,
+                            runs_bytes: 0,
+                            outputs_old: Index(0),
+                        };
+                        node.handle(Input::Durable(durable), at(1));
+                    }
+                    Effect::Launcher(LauncherCommand::Spawn(_)) => spawns += 1,
+                    _ => {}
+                }
+            }
+            assert_eq!(spawns, spawns_wanted, "store {store}");
+            let run = RunId { group: Index(5), node: node_id(), attempt: 1 };
+            let job = node.state().job(JobId(4)).expect("it is kept");
+            let found = match job.executions().next().expect("it has one").run.state {
+                RunState::Open => None,
+                RunState::Ended(ending) => Some(ending.end),
+            };
+            assert_eq!(found, end, "store {store}");
+            assert_eq!(node.state().open_run(run).is_some(), end.is_none(), "store {store}");
         }
     }
 }

@@ -53,6 +53,11 @@ pub(super) fn records_of(spec: &Spec) -> Vec<Record> {
 
 /// A node that has just found `records`, all written at [`RELEASE`], `seconds` ago.
 pub(super) fn node_after(records: Vec<Record>, seconds: i64) -> Node {
+    node_of_store(StoreId(1), records, seconds)
+}
+
+/// The same, in a data directory that may be another than the one in the records.
+pub(super) fn node_of_store(store: StoreId, records: Vec<Record>, seconds: i64) -> Node {
     let entry = |(index, record)| Entry {
         index: Index(index),
         epoch: Epoch(1),
@@ -61,7 +66,7 @@ pub(super) fn node_after(records: Vec<Record>, seconds: i64) -> Node {
         record,
     };
     let promise = Promise { epoch: Epoch(1), to: Some(node_id()) };
-    let (store, boot) = (StoreId(1), Boot(1));
+    let boot = Boot(1);
     let found = Found {
         identity: Identity { node: node_id(), store, boot, promise },
         state: State::new(),
@@ -179,7 +184,7 @@ pub(super) fn get(node: &mut Node, path: &str) -> (u16, String) {
     (response.status, code)
 }
 
-fn node_id() -> NodeId {
+pub(super) fn node_id() -> NodeId {
     NodeId::new(7).expect("not 0")
 }
 

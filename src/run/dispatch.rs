@@ -162,6 +162,19 @@ impl Dispatch {
         self.out.push_back(Instruction::Settle(run));
     }
 
+    /// The registry has changed, by which runs may have ended: those of a node that came back with
+    /// another data directory.
+    pub fn members_changed(&mut self, state: &State) {
+        let out = &mut self.out;
+        self.runs.retain(|&run, _| {
+            let is_open = state.open_run(run).is_some();
+            if !is_open {
+                out.push_back(Instruction::Settle(run));
+            }
+            is_open
+        });
+    }
+
     /// What the leader has heard of `run`.
     pub fn heard(&self, run: RunId) -> Heard {
         self.runs.get(&run).map_or(Heard::Nothing, |tracked| tracked.heard)

@@ -231,6 +231,35 @@ impl Scheduler {
         }
     }
 
+    /// The skips that give up what every job owes up to `now`, for `reason`. Of one whose due times
+    /// nobody can name here it is not known how many they are.
+    pub fn give_up(&self, state: &State, now: Second, reason: SkipReason) -> Vec<Record> {
+        let mut records = Vec::new();
+        for job in state.jobs_by_name().filter(|job| !job.facts.disabled) {
+            let Some(scheduled) = self.jobs.get(&job.id) else { continue };
+            let range = match &scheduled.plan {
+                Some(plan) => {
+                    let timeline = timeline(plan, job);
+                    owed::owed(&timeline, job, now).before(None, &timeline)
+                }
+                None if job.decided_until >= now => None,
+                None => Some(owed::Range { first: now, last: now, count: 0, more: true }),
+            };
+            let Some(owed::Range { first, last, count, more }) = range else { continue };
+            records.push(Record::Skip(Skip {
+                job: job.id,
+                clock_era: state.clock_era(),
+                after: job.decided_until,
+                until: last,
+                first,
+                count,
+                more,
+                reason,
+            }));
+        }
+        records
+    }
+
     /// Jobs whose zone is missing on this node, or whose schedule cannot be read: their marks
     /// wait.
     pub fn waiting_for_zone(&self) -> usize {

@@ -399,3 +399,30 @@ fn random_schedule(rng: &mut Rng) -> String {
         _ => "* * * * *".into(),
     }
 }
+
+#[test]
+fn what_is_given_up_is_never_decided_again() {
+    let disabled = Spec { disabled: true, ..spec("@every 10s") };
+    let nowhere = Spec { timezone: "Mars/Base".into(), ..spec("@every 10s") };
+    for (what, spec, given_up, then) in [
+        ("what is owed", spec("@every 10s"), "s10-90(9)", "c100"),
+        ("nothing is owed", spec("@every 200s"), "", ""),
+        ("it owes nothing", disabled, "", ""),
+        ("nobody can name what it owes", nowhere, "s95-95(0+)", ""),
+    ] {
+        let mut office = Office::new();
+        office.put(&spec, 0);
+        office.lead(95);
+        let records =
+            office.scheduler.give_up(&office.state, at(95).wall.second(), SkipReason::Lost);
+        let said: Vec<String> = records.iter().map(show).collect();
+        assert_eq!(said.join(" "), given_up, "{what}");
+        for record in records {
+            let change = office.apply(record, at(95));
+            assert!(matches!(change, Change::Skipped(_)), "{what}: {change:?}");
+        }
+        office.lead(95);
+        assert_eq!(office.fire(95), "", "{what}");
+        assert_eq!(office.fire(100), then, "{what}");
+    }
+}

@@ -409,6 +409,7 @@ impl Reason {
             Reason::StartFailed(stage, errno) => out.u8(2).u8(stage).i32(errno),
             Reason::LauncherGone => out.u8(3),
             Reason::Untraceable => out.u8(4),
+            Reason::StoreReplaced => out.u8(5),
         };
     }
 
@@ -419,6 +420,7 @@ impl Reason {
             2 => Ok(Reason::StartFailed(input.u8()?, input.i32()?)),
             3 => Ok(Reason::LauncherGone),
             4 => Ok(Reason::Untraceable),
+            5 => Ok(Reason::StoreReplaced),
             _ => Err(DecodeError::Invalid("reason")),
         }
     }
@@ -432,6 +434,7 @@ impl Skip {
         out.u8(match self.reason {
             SkipReason::WindowPassed => 0,
             SkipReason::NoNode => 1,
+            SkipReason::Lost => 2,
         });
     }
 
@@ -447,6 +450,7 @@ impl Skip {
             reason: match input.u8()? {
                 0 => SkipReason::WindowPassed,
                 1 => SkipReason::NoNode,
+                2 => SkipReason::Lost,
                 _ => return Err(DecodeError::Invalid("reason of a skip")),
             },
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::jobs::{Job, SKIPS_MAX, Status};
-use super::record::{Claim, End, Ending, Facts, Finished, Reason, Skip, Trigger};
+use super::record::{Claim, End, Ending, Facts, Finished, Reason, Skip, SkipReason, Trigger};
 use super::{Change, State};
 use crate::ident::{Index, NodeId, RunId};
 use crate::time::{Second, Wall};
@@ -192,6 +192,16 @@ impl State {
         Change::Ended(id, finished.run)
     }
 
+    /// Ends every open run of `node` as lost.
+    pub(super) fn lose_runs(&mut self, node: NodeId, index: Index, wall: Wall) {
+        let open = self.open.keys().filter(|run| run.node == node);
+        let runs: Vec<RunId> = open.copied().collect();
+        for run in runs {
+            let ending = Ending::decided(End::Lost, Reason::StoreReplaced, wall);
+            self.finish(Finished { run, ending, tail: Vec::new() }, index);
+        }
+    }
+
     pub(super) fn skip(&mut self, skip: Skip, index: Index, wall: Wall) -> Change {
         let era = self.clock_era;
         let id = skip.job;
@@ -205,7 +215,12 @@ impl State {
         let Some(job) = self.jobs.get_mut(&id) else { return Change::Void(Some(id)) };
         job.decided_until = skip.until;
         let past = job.past_mut();
-        past.count_missed(u64::from(skip.count));
+        let count = u64::from(skip.count);
+        match skip.reason {
+            SkipReason::WindowPassed | SkipReason::NoNode => past.count_missed(count),
+            // What may have run is not called missed.
+            SkipReason::Lost => past.count_lost(count),
+        }
         past.skips.push_back((index, wall, skip));
         if past.skips.len() > SKIPS_MAX {
             past.skips.pop_front();

@@ -146,6 +146,10 @@ impl Past {
         }
     }
 
+    pub(super) fn count_lost(&mut self, count: u64) {
+        self.counts.error_count = self.counts.error_count.saturating_add(count);
+    }
+
     pub(super) fn count_missed(&mut self, count: u64) {
         self.counts.missed_count = self.counts.missed_count.saturating_add(count);
     }

@@ -13,6 +13,7 @@ mod history;
 mod jobs;
 mod load;
 mod record;
+mod replay;
 mod snapshot;
 mod summary;
 
@@ -25,6 +26,7 @@ pub use record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
     Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
+pub use replay::Replay;
 pub use snapshot::Piece;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,10 +123,7 @@ impl State {
                 self.voters = voters;
                 Change::Members
             }
-            Record::Node(member) => {
-                self.members.insert(member.id, member);
-                Change::Members
-            }
+            Record::Node(member) => self.put_member(member, index, wall),
             Record::JobPut(put) => self.put_job(put, index, wall),
             Record::JobDelete { job } => self.delete_job(job),
             Record::Claim(claim) => self.claim(claim, index, wall),
@@ -140,6 +139,16 @@ impl State {
             }
             Record::Keyed(keyed) => self.apply_keyed(*keyed, index, wall),
         }
+    }
+
+    /// A node with another data directory than before knows nothing of its runs, nor does anybody.
+    fn put_member(&mut self, member: Member, index: Index, wall: Wall) -> Change {
+        let (node, store) = (member.id, member.store);
+        let before = self.members.insert(node, member);
+        if before.is_some_and(|before| before.store != store) {
+            self.lose_runs(node, index, wall);
+        }
+        Change::Members
     }
 
     /// A change that was not made has no answer to remember: it may be tried again.

@@ -251,6 +251,8 @@ pub enum Reason {
     LauncherGone,
     /// The launcher and its table no longer agree with the runs log.
     Untraceable,
+    /// The data directory of the node is another one, which knows nothing of the run.
+    StoreReplaced,
 }
 
 /// A range of due times that are given up.
@@ -281,6 +283,8 @@ pub enum SkipReason {
     WindowPassed,
     /// No registered node may run it.
     NoNode,
+    /// The records of that time are lost: whether it ran, nobody can know.
+    Lost,
 }
 
 impl Trigger {

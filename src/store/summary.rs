@@ -161,6 +161,7 @@ fn split_reason(reason: Option<Reason>) -> (u8, u8, Option<i32>) {
         Some(Reason::StartFailed(stage, errno)) => (3, stage, Some(errno)),
         Some(Reason::LauncherGone) => (4, 0, None),
         Some(Reason::Untraceable) => (5, 0, None),
+        Some(Reason::StoreReplaced) => (6, 0, None),
     }
 }
 
@@ -172,6 +173,7 @@ fn join_reason(code: u8, stage: u8, number: i32) -> Result<Option<Reason>, Decod
         3 => Reason::StartFailed(stage, number),
         4 => Reason::LauncherGone,
         5 => Reason::Untraceable,
+        6 => Reason::StoreReplaced,
         _ => return Err(DecodeError::Invalid("reason")),
     }))
 }
@@ -255,6 +257,7 @@ mod tests {
             Ending::decided(End::Skipped, Reason::Overlap, Wall(9)),
             Ending::decided(End::Lost, Reason::LauncherGone, Wall(9)),
             Ending::decided(End::Lost, Reason::Untraceable, Wall(9)),
+            Ending::decided(End::Lost, Reason::StoreReplaced, Wall(9)),
         ] {
             let mut whole = execution(ending);
             for record in [Index(60), Index(0)] {
@@ -298,7 +301,7 @@ mod tests {
     #[test]
     fn other_bytes_are_refused() {
         let good = *Summary::new(&execution(usual()), &usual()).bytes();
-        for (at, byte) in [(61, 7), (61, 0x3f), (61, 0xff), (62, 6), (62, 0x30), (63, 1)] {
+        for (at, byte) in [(61, 7), (61, 0x3f), (61, 0xff), (62, 7), (62, 0x30), (63, 1)] {
             let mut bad = good;
             bad[at] = byte;
             assert!(Summary::read(&bad).is_err(), "byte {at} is {byte}");

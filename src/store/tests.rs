@@ -61,7 +61,10 @@ impl World {
         match words[0] {
             "lead" => Record::EpochStart { leader: node(words[1].parse().unwrap()) },
             "vote" => Record::Config { cluster: ClusterId(5), voters: nodes(words[1]) },
-            "node" => Record::Node(member(words[1].parse().unwrap(), words[2])),
+            "node" => {
+                let store = StoreId(number("store").unwrap_or(9).unsigned_abs());
+                Record::Node(Member { store, ..member(words[1].parse().unwrap(), words[2]) })
+            }
             "put" => Record::JobPut(JobPut {
                 name: words[1].to_owned(),
                 spec: line_bytes(words),
@@ -100,7 +103,10 @@ impl World {
                 first: Second(number("after").unwrap() + 1),
                 count: number("count").unwrap_or(1) as u32,
                 more: false,
-                reason: SkipReason::WindowPassed,
+                reason: match flag("lost") {
+                    true => SkipReason::Lost,
+                    false => SkipReason::WindowPassed,
+                },
             }),
             "back" => Record::ClockCorrected { to: Second(words[1].parse().unwrap()) },
             other => panic!("no such step: {other}"),
@@ -311,6 +317,29 @@ fn a_skip_moves_the_mark_from_where_it_says_it_is() {
             ("skip 2 after=500 until=600", "void 2"),
             ("claim 2 due=600", "void 2"),
             ("claim 2 due=601", "claimed 2 as 11"),
+            ("skip 2 after=601 until=700 count=3 lost", "skipped 2"),
+            ("show 2", "mark 700, 0/3/7, Untriggered, 11: 1 open, 2 skips"),
+        ],
+    );
+}
+
+#[test]
+fn runs_of_a_node_that_came_back_with_another_directory_are_lost() {
+    check(
+        "another directory",
+        &[
+            ("node 1 a", "members"),
+            ("node 2 b", "members"),
+            ("put a mark=500", "put 3"),
+            ("claim 3 due=600 on=1,2", "claimed 3 as 4"),
+            ("node 1 a", "members"),
+            ("open", "3:4.1 3:4.2"),
+            ("node 1 a store=10", "members"),
+            ("open", "3:4.2"),
+            ("end 4.1 succeeded", "void"),
+            ("delete 3", "deleted 3"),
+            ("node 2 b store=10", "members"),
+            ("open", ""),
         ],
     );
 }
@@ -672,6 +701,7 @@ fn any_ending(rng: &mut Rng) -> Ending {
         Reason::StartFailed(rng.next_u64() as u8, rng.next_u64() as i32),
         Reason::LauncherGone,
         Reason::Untraceable,
+        Reason::StoreReplaced,
     ];
     let reason = maybe(rng, |rng| any(rng, &reasons));
     let number = (!matches!(reason, Some(Reason::StartFailed(..)))).then(|| rng.next_u64() as i32);
@@ -741,7 +771,7 @@ fn any_record(rng: &mut Rng, kind: u8) -> Record {
             first: any_second(rng),
             count: any_number(rng) as u32,
             more: rng.chance(1, 2),
-            reason: any(rng, &[SkipReason::WindowPassed, SkipReason::NoNode]),
+            reason: any(rng, &[SkipReason::WindowPassed, SkipReason::NoNode, SkipReason::Lost]),
         }),
         9 => Record::ClockCorrected { to: any_second(rng) },
         10 => {
@@ -818,7 +848,7 @@ fn unknown_kinds_schemas_and_numbers_are_refused() {
     // The number of the enum is the last byte of a skip and of a member.
     for kind in [3, 8] {
         let mut payload = any_record(&mut Rng::new(1), kind).encode(Wall(0), "");
-        *payload.last_mut().unwrap() = 2;
+        *payload.last_mut().unwrap() = 3;
         assert!(decode(kind, &payload).is_err(), "kind {kind}");
     }
 }
@@ -1021,7 +1051,8 @@ fn next_plain_record(rng: &mut Rng, state: &State) -> Record {
         10..12 => Record::JobDelete { job: job.map_or(JobId(77), |job| job.id) },
         12..50 => claim_of(rng, state, job),
         50..90 => end_of(rng, state),
-        90..99 => skip_of(rng, state, job),
+        90..98 => skip_of(rng, state, job),
+        98 => Record::Checkpoint { previous: None },
         _ => Record::ClockCorrected { to: Second(rng.below(2_000) as i64) },
     }
 }

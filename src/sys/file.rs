@@ -146,6 +146,17 @@ impl Dir {
         errno::check(unsafe { libc::renameat(fd, from.as_ptr(), fd, to.as_ptr()) }).map(drop)
     }
 
+    /// Moves a file or folder into another directory, where it keeps its name.
+    ///
+    /// # Errors
+    /// Those of renameat(2).
+    pub fn move_to(&self, name: &str, into: &Dir) -> io::Result<()> {
+        let name = component(name)?;
+        let (from, to) = (self.fd.as_raw_fd(), into.fd.as_raw_fd());
+        // SAFETY: reads a text that ends with NUL and lives through the call.
+        errno::check(unsafe { libc::renameat(from, name.as_ptr(), to, name.as_ptr()) }).map(drop)
+    }
+
     /// Removes a file. Returns whether it was there.
     ///
     /// # Errors
@@ -252,13 +263,7 @@ impl AsFd for Dir {
 /// # Errors
 /// Those of fcntl(2).
 pub fn lock_exclusive(file: &File) -> io::Result<bool> {
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
+    let whole = whole_file();
     let (fd, lock) = (file.as_raw_fd(), &raw const whole);
     // SAFETY: reads one flock, which lives through the call.
     let locked = errno::retry(|| errno::check(unsafe { libc::fcntl(fd, libc::F_SETLK, lock) }));
@@ -279,6 +284,29 @@ pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     let fd = file.as_raw_fd();
     // SAFETY: takes numbers only.
     errno::retry(|| errno::check(unsafe { libc::fallocate64(fd, 0, 0, length) })).map(drop)
+}
+
+/// Whether another process has the lock of a file, which need not be open for writing.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn is_locked(file: &File) -> io::Result<bool> {
+    let mut whole = whole_file();
+    let (fd, lock) = (file.as_raw_fd(), &raw mut whole);
+    // SAFETY: reads and writes one flock, which lives through the call.
+    errno::retry(|| errno::check(unsafe { libc::fcntl(fd, libc::F_GETLK, lock) }))?;
+    Ok(whole.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+/// An exclusive lock of all of a file.
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
 }
 
 /// A pipe, its reading end first. The reading end does not block; the writing end does. Neither
@@ -368,6 +396,10 @@ mod tests {
         assert_eq!(dir.metadata("old").unwrap().unwrap().length, 6);
         dir.make_dir("inner").unwrap();
         dir.open_dir("inner").unwrap().file("x", Access::Create).unwrap();
+        let inner = dir.open_dir("inner").unwrap();
+        inner.move_to("x", &dir).unwrap();
+        assert_eq!(inner.metadata("x").unwrap(), None);
+        dir.move_to("x", &inner).unwrap();
         let mut names = dir.list().unwrap();
         names.sort();
         assert_eq!(names, ["inner", "old"]);
@@ -422,9 +454,12 @@ mod tests {
         let child = libc::pid_t::from_ne_bytes(number);
         assert!(child > 1, "the lock was free");
         assert!(!lock_exclusive(&ours).unwrap());
+        let looked_at = dir.file("lock", Access::Read).unwrap();
+        assert!(is_locked(&looked_at).unwrap());
         kill(holder);
         // SAFETY: waits for a child of this test; asks for no status.
         assert_eq!(unsafe { libc::waitpid(holder, std::ptr::null_mut(), 0) }, holder);
+        assert!(!is_locked(&looked_at).unwrap());
         assert!(lock_exclusive(&ours).unwrap());
         kill(child);
     }

@@ -314,7 +314,8 @@ fn a_record_that_only_a_later_version_understands_is_refused() {
             let good = stopped.read(file);
             stopped.write(file, &with_last_record(&good, at, value));
             let what = format!("an unknown {what} in {file}");
-            stopped.check_refused(&what, &["the record at index", "a later version"]);
+            let place = format!("{file} cannot be read at byte ");
+            stopped.check_refused(&what, &[&place, "a later version"]);
             stopped.write(file, &good);
         }
         assert_eq!(names(&stopped.start().tcp()), stopped.jobs);

@@ -25,6 +25,8 @@ fn each_verb_has_its_action() {
         (&["check-config"], Action::CheckConfig(flags::CONFIG_FILE.into())),
         (&["check-config", "a.conf"], Action::CheckConfig("a.conf".into())),
         (&["check-config", "-h"], Action::Help(Some("check-config"))),
+        (&["journal", "verify", "-h"], Action::Help(Some("journal"))),
+        (&["reset", "--help"], Action::Help(Some("reset"))),
         (&["completion", "bash"], Action::Completion),
         (&["version"], Action::Version),
         (&["--version"], Action::Version),
@@ -48,7 +50,7 @@ fn a_wrong_line_is_refused_with_one_clause() {
         (
             &["fly\x1b[2J"],
             "\"fly\\x1b[2J\" is not a verb; the verbs are agent, launcher, next, check-config, \
-             completion, version, help",
+             journal, reset, completion, version, help",
         ),
         (
             &["keygen"],

@@ -263,3 +263,19 @@ fn an_order_says_all_that_the_process_needs() {
     assert_eq!(order.program, Program::Shell("echo 'a b' c".into()));
     assert_eq!(order.cwd.as_deref(), Some("/srv"));
 }
+
+#[test]
+fn a_run_that_ended_with_its_nodes_directory_is_settled_and_not_ordered() {
+    let Leader { mut state, mut dispatch, job, run } = leader(&spec());
+    dispatch.claimed(&state, &Scheduler::default(), job, run.group, at(10));
+    assert_eq!(polled(&mut dispatch), "order");
+    dispatch.members_changed(&state);
+    assert_eq!(polled(&mut dispatch), "", "the run is open");
+    let mut member = state.member(run.node).unwrap().clone();
+    member.store = StoreId(2);
+    apply(&mut state, Record::Node(member), at(20));
+    dispatch.members_changed(&state);
+    assert_eq!(polled(&mut dispatch), "settle");
+    dispatch.report(&state, run, Report::NeverStarted, at(20));
+    assert_eq!(polled(&mut dispatch), "");
+}
