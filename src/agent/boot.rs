@@ -161,18 +161,21 @@ fn read(dir: &Dir) -> Result<Contents, BootError> {
     let (mut hard, mut hard_file, hard_bad) = identity(dir, &mut storage)?;
     let owner = Owner { cluster: hard.cluster, store: hard.store };
     let settings = journal_settings(owner);
+    // Before either log is repaired: a start that is refused leaves both as they are.
+    let mut runs = Vec::new();
+    let part = RunsLog::inspect(&storage, hard.store, &mut |raw| {
+        let record = RunsRecord::decode(raw.kind, raw.schema, raw.payload);
+        runs.push(record.map_err(|error| error.to_string())?);
+        Ok(())
+    });
+    part.wrong.map_or(Ok(()), Err)?;
     let (mut replay, mut records) = (Replay::new(), Vec::new());
     let (journal, report) = Journal::open(&mut storage, settings, &mut |item| {
         records.extend(replay.take(item)?);
         Ok(())
     })?;
     let state = replay.into_state();
-    let mut runs = Vec::new();
-    let (runs_log, runs_torn) = RunsLog::open(&mut storage, hard.store, &mut |raw| {
-        let record = RunsRecord::decode(raw.kind, raw.schema, raw.payload);
-        runs.push(record.map_err(|error| error.to_string())?);
-        Ok(())
-    })?;
+    let (runs_log, runs_torn) = RunsLog::open(&mut storage, hard.store, &mut |_| Ok(()))?;
     // Last of all: a start that is refused does not count, and leaves the directory as it is.
     hard.boot = next_boot(hard.boot);
     // If one copy of the identity was lost, it may have been the newer one, with a promise that

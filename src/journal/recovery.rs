@@ -63,9 +63,6 @@ pub(crate) fn open(
     settings: &Settings,
     visit: &mut Visit<'_>,
 ) -> Result<Recovered, OpenError> {
-    for leftover in [SEGMENT_BESIDE, SNAPSHOT_BESIDE, TORN_BESIDE] {
-        remove_if_there(storage, leftover)?;
-    }
     let names = storage.list()?;
     let mut walk = Walk::new(settings.owner);
     if names.iter().any(|name| name == SNAPSHOT_FILE) {
@@ -78,6 +75,9 @@ pub(crate) fn open(
     let start = first_needed(&firsts, meta.as_ref())?;
 
     let fits = walk.segments(storage, firsts.get(start..).unwrap_or_default(), visit)?;
+    for leftover in [SEGMENT_BESIDE, SNAPSHOT_BESIDE, TORN_BESIDE] {
+        remove_if_there(storage, leftover)?;
+    }
     let mut found = match (fits, meta) {
         (true, _) | (false, None) => settle(walk, storage)?,
         (false, Some(meta)) => replace_log(storage, settings, &firsts, meta)?,

@@ -72,9 +72,9 @@ impl RunsLog {
         visit: &mut RunsVisit<'_>,
     ) -> Result<(Self, Option<Torn>), OpenError> {
         let owner = owner_of(store);
-        remove_if_there(storage, RUNS_BESIDE)?;
         let mut walk = Walk::default();
         walk.walk(storage, owner, visit)?;
+        remove_if_there(storage, RUNS_BESIDE)?;
         let keep = |tear: Tear| {
             let (file, name) = (RUNS_FILE.to_owned(), TORN_FILE.to_owned());
             tear.keep(storage, file, name, walk.seam.next())

@@ -1,5 +1,5 @@
 //! Journals of several segments, with and without a snapshot before them, that were damaged: the
-//! agent says where and changes nothing, not even a torn end that it could mend.
+//! agent says where and changes nothing, not even what it could mend.
 
 use crate::common::Agent;
 use crate::directory::{FILE_HEADER, RECORD_HEADER, Stopped, frames};
@@ -84,8 +84,37 @@ fn a_journal_whose_beginning_is_in_a_snapshot_is_refused_without_it() {
     assert_eq!(names(&stopped.start().tcp()), stopped.jobs);
 }
 
-/// An agent refuses to start over `damage` and says `place`: over that alone, and with a torn end
-/// of the file `torn` besides. Nothing is changed; then the damage is undone.
+#[test]
+fn what_could_be_mended_is_left_alone_beside_what_can_not() {
+    let stopped = Stopped::new();
+    let file = segments(&stopped).remove(0);
+    let (journal, runs, hard) = (stopped.read(&file), stopped.read("runs"), stopped.read("hard"));
+    let flipped = |bytes: &[u8], places: &[usize]| {
+        let mut bad = bytes.to_vec();
+        places.iter().for_each(|&at| bad[at] ^= 1);
+        Some(bad)
+    };
+    let rows: [(&str, Damage, String); 4] = [
+        ("no runs log", vec![("runs".into(), None)], "runs is missing".into()),
+        ("a byte of the runs log", vec![("runs".into(), flipped(&runs, &[FILE_HEADER + 20]))], {
+            format!("runs is damaged at byte {FILE_HEADER}")
+        }),
+        ("both identities", vec![("hard".into(), flipped(&hard, &[20, 4_096 + 20]))], {
+            "hard is damaged at byte 0".into()
+        }),
+        ("no identity", vec![("hard".into(), None)], "the file \\\"hard\\\" is missing".into()),
+    ];
+    for (what, damage, place) in &rows {
+        check(&stopped, what, damage, place, (&file, &journal));
+    }
+    let bad = flipped(&journal, &[FILE_HEADER + 20]);
+    let place = format!("{file} is damaged at byte {FILE_HEADER}");
+    check(&stopped, "the journal", &vec![(file, bad)], &place, (&"runs".into(), &runs));
+}
+
+/// An agent refuses to start over `damage` and says `place`: over that alone, with a torn end of
+/// the file `torn` besides, and with what was half written at a crash. Nothing is changed; then the
+/// damage is undone.
 #[track_caller]
 fn check(stopped: &Stopped, what: &str, damage: &Damage, place: &str, torn: (&String, &Vec<u8>)) {
     let put = |(file, bytes): &(String, Option<Vec<u8>>)| match bytes {
@@ -102,6 +131,10 @@ fn check(stopped: &Stopped, what: &str, damage: &Damage, place: &str, torn: (&St
         stopped.check_refused(&format!("{what}, and a torn end"), &[place]);
         stopped.write(file, whole);
     }
+    let leftovers = ["snapshot.tmp", "runs.tmp", "torn.tmp", "journal/segment.tmp"];
+    leftovers.iter().for_each(|name| stopped.write(name, b"half"));
+    stopped.check_refused(&format!("{what}, and what a crash left"), &[place]);
+    leftovers.iter().for_each(|name| put(&((*name).to_owned(), None)));
     good.iter().for_each(put);
 }
 
