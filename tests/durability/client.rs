@@ -330,8 +330,10 @@ impl Writer {
         let mut again: Vec<(Arc<Ask>, bool, bool)> = Vec::new();
         let (least, most) = (fitting[0], fitting[fitting.len() - 1]);
         for (place, ask) in pending.iter().enumerate() {
+            // One that found no job, however early it was taken, has changed nothing.
+            let given = ask.key.as_ref().is_some_and(|key| self.ledger.given.contains_key(key));
             if ask.key.is_some() && ask.effect != Effect::Refused {
-                again.push((Arc::clone(ask), place < least, place < most));
+                again.push((Arc::clone(ask), given && place < least, given && place < most));
             }
         }
         let known: Vec<&Arc<Ask>> = self.ledger.given.values().map(|given| &given.ask).collect();
