@@ -9,6 +9,7 @@
 mod owed;
 mod targets;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -77,6 +78,9 @@ pub struct Decision {
 struct Plan {
     schedule: Schedule,
     zone: Zone,
+    /// Two moments between which there is no due time, and of which the later is one; the same for
+    /// all jobs of this plan.
+    gap: Cell<Option<(Second, Second)>>,
     /// Kept, so that no other can take its place.
     _timing: Rc<Timing>,
 }
@@ -287,7 +291,8 @@ impl Scheduler {
             self.plans.retain(|_, plan| Rc::strong_count(plan) > 1);
         }
         let _timing = Rc::clone(timing);
-        let plan = Rc::new(Plan { schedule: expression.schedule, zone, _timing });
+        let plan =
+            Rc::new(Plan { schedule: expression.schedule, zone, gap: Cell::new(None), _timing });
         self.plans.insert(Rc::as_ptr(timing), Rc::clone(&plan));
         Some(plan)
     }
@@ -418,19 +423,31 @@ struct Timeline<'a> {
     /// It owes none before, and none after.
     starts: Option<Second>,
     expires: Option<Second>,
+    /// What is known of the schedule, if it is due at the same times for all jobs.
+    gap: Option<&'a Cell<Option<(Second, Second)>>>,
 }
 
 fn timeline<'a>(plan: &'a Plan, job: &'a Job) -> Timeline<'a> {
     let place = Place { zone: &plan.zone, name: &job.name, anchor: job.anchor };
     let Timing { starts, expires, .. } = *job.timing;
-    Timeline { schedule: &plan.schedule, place, starts, expires }
+    let shared = !plan.schedule.is_spread() && !plan.schedule.is_every();
+    Timeline { schedule: &plan.schedule, place, starts, expires, gap: shared.then_some(&plan.gap) }
 }
 
 impl Timeline<'_> {
     fn next_after(&self, after: Second) -> Option<Second> {
         // The mark alone does not say when the job starts: a correction of the clock lowers it.
         let after = self.starts.map_or(after, |starts| after.max(starts.plus(-1)));
-        let due = self.schedule.next_after(after, &self.place)?;
+        let due = match self.gap.and_then(Cell::get) {
+            Some((from, due)) if (from..due).contains(&after) => due,
+            Some(_) | None => {
+                let due = self.schedule.next_after(after, &self.place)?;
+                if let Some(gap) = self.gap {
+                    gap.set(Some((after, due)));
+                }
+                due
+            }
+        };
         self.expires.is_none_or(|expires| due <= expires).then_some(due)
     }
 }

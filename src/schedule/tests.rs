@@ -326,7 +326,8 @@ fn the_newest_due_time_is_found_as_by_looking_at_each() {
         let schedule = cron::parse(&text).unwrap().schedule;
         let zone = Zone::utc();
         let place = Place { zone: &zone, name: "job", anchor: Second(BEGIN) };
-        let timeline = Timeline { schedule: &schedule, place, starts: None, expires: None };
+        let timeline =
+            Timeline { schedule: &schedule, place, starts: None, expires: None, gap: None };
         let mark = Second(BEGIN + rng.below(1_000) as i64);
         let limit = mark.plus(rng.below(4_000) as i64);
         let Some(first) = timeline.next_after(mark).filter(|&first| first <= limit) else {
@@ -424,5 +425,40 @@ fn what_is_given_up_is_never_decided_again() {
         office.lead(95);
         assert_eq!(office.fire(95), "", "{what}");
         assert_eq!(office.fire(100), then, "{what}");
+    }
+}
+
+/// What one job's question has shown of a schedule answers the next job's, and always rightly.
+#[test]
+fn what_is_known_of_a_gap_gives_the_due_times_of_the_schedule() {
+    for text in [
+        "* * * * * *",
+        "0 */7 * * * *",
+        "0 30 4 * * MON",
+        "0 0 0 29 2 *",
+        "@at 2026-06-02T00:00:00Z",
+    ] {
+        let schedule = cron::parse(text).unwrap().schedule;
+        let zone = Zone::utc();
+        let gap = Cell::new(None);
+        let rng = &mut Rng::new(5);
+        let mut after = Second(BEGIN);
+        for _ in 0..500 {
+            let place = Place { zone: &zone, name: "job", anchor: Second(0) };
+            let wanted = schedule.next_after(after, &place);
+            let timeline = Timeline {
+                schedule: &schedule,
+                place,
+                starts: None,
+                expires: None,
+                gap: Some(&gap),
+            };
+            assert_eq!(timeline.next_after(after), wanted, "{text} after {}", after.0);
+            after = match (rng.below(3), wanted) {
+                (0, Some(due)) => due,
+                (1, Some(due)) => due.plus(-1 - rng.below(3) as i64),
+                _ => Second(BEGIN + rng.below(200_000) as i64 - 100_000),
+            };
+        }
     }
 }
