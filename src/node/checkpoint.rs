@@ -155,3 +155,39 @@ impl Node {
         self.effects.push_back(Effect::CompactRuns(live));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing::{every_second, node_after, records_of};
+
+    #[test]
+    fn a_node_that_made_something_else_of_the_journal_stops() {
+        let (mine, other) = ([1; 32], [2; 32]);
+        for (made, previous, goes_on) in [
+            (None, None, true),
+            (None, Some((Index(3), mine)), true),
+            (Some((Index(3), mine)), None, true),
+            (Some((Index(3), mine)), Some((Index(3), mine)), true),
+            (Some((Index(3), mine)), Some((Index(2), other)), true),
+            (Some((Index(3), mine)), Some((Index(3), other)), false),
+        ] {
+            let mut records = records_of(&every_second());
+            records.push(Record::Checkpoint { previous });
+            let last = Index(records.len() as u64);
+            let mut node = node_after(records, 0);
+            node.checkpoints.made = made;
+            let mut halted = false;
+            while let Some(effect) = node.poll_effect() {
+                halted |= matches!(effect, Effect::Halt(_));
+                if let Effect::Commit(batch) = effect {
+                    let durable = Durable { ticket: batch.ticket, ..Durable::default() };
+                    node.durable(durable);
+                    node.settle_turn();
+                }
+            }
+            assert_eq!(halted, !goes_on, "{made:?}, {previous:?}");
+            assert_eq!(node.state().applied() >= last, goes_on, "{made:?}, {previous:?}");
+        }
+    }
+}

@@ -1,18 +1,19 @@
 //! A large installation: how long it takes to open, and what it takes in memory, beside reading
 //! and checking the same bytes and nothing more.
 
-use super::numbers::Spread;
-use crate::common::Agent;
+use super::lateness::{self, Tools};
+use super::numbers::{Sample, Spread};
+use crate::common::{Agent, wait_until};
 use bellwether::ident::{Boot, ClusterId, Epoch, Index, JobId, NodeId, RunId, StoreId};
-use bellwether::job::Spec;
+use bellwether::job::{Catchup, Spec};
 use bellwether::journal::sim::SimStorage;
 use bellwether::journal::{
-    Hard, HardFile, Journal, Outputs, Owner, Progress, RunsLog, SEGMENT_BYTES_DEFAULT, Seam,
+    self, Hard, HardFile, Journal, Outputs, Owner, Progress, RunsLog, SEGMENT_BYTES_DEFAULT, Seam,
     Settings, Storage, TAILS_MAX_BYTES,
 };
 use bellwether::schedule::timing;
 use bellwether::store::{
-    Claim, End, Ending, Entry, Facts, Finished, JobPut, Record, State, Trigger,
+    Claim, End, Ending, Entry, Facts, Finished, JobPut, Record, SCHEMA, State, Trigger,
 };
 use bellwether::time::{Second, Wall};
 use std::fs;
@@ -29,6 +30,13 @@ const SPEC_BYTES: usize = 300;
 /// Jobs of the second installation, and how many executions each has.
 const OLD_JOBS: u64 = 10_000;
 const EXECUTIONS: u64 = 100;
+/// Jobs that fire each second while a snapshot is written, and how long they are watched after.
+const FIRING: u64 = 200;
+const REST_S: u64 = 10;
+
+const OWNER: Owner = Owner { cluster: ClusterId(1), store: StoreId(2) };
+/// A mark that no due time passes.
+const FAR: Second = Second(4_000_000_000);
 
 /// Measures both, so many times, and prints what was found.
 pub(crate) fn measure(runs: usize) {
@@ -54,6 +62,85 @@ pub(crate) fn measure(runs: usize) {
         println!("{what}: open {} s, / bare: {}", Spread::of(times), Spread::of(ratios));
         println!("{what}: {} bytes each (aim {aim})", Spread::of(sizes));
     }
+}
+
+/// How late jobs start while a snapshot of a large installation is written, and afterwards.
+pub(crate) fn snapshot(tools: &Tools, runs: usize) {
+    let jobs = std::env::var("BENCH_JOBS").map_or(JOBS, |n| n.parse().expect("a number"));
+    println!(
+        "\n{FIRING} of {jobs} jobs each second, ms late, while a snapshot is written and after"
+    );
+    println!("run           seconds      p50      p99      max");
+    let mut added = Vec::new();
+    for number in 1..=runs {
+        let home = tempfile::tempdir().expect("a directory can be made");
+        let stamps = home.path().join("stamps");
+        let dir = write_journal(jobs, &tools.stamp, &stamps);
+        let agent = Agent::builder().data_dir(dir.path()).start();
+        let begun = unix_time().as_secs() + 1;
+        wait_until(Duration::from_secs(300), "the snapshot is in force", || {
+            dir.path().join("snapshot").exists().then_some(())
+        });
+        let ended = unix_time().as_secs();
+        wait_until(Duration::from_secs(60), "as much time has gone by again", || {
+            (unix_time().as_secs() > ended + REST_S + 2).then_some(())
+        });
+        drop(agent);
+        let p99 = [("during", begun, ended), ("after", ended + 2, ended + 2 + REST_S)].map(
+            |(when, from, to)| {
+                let dues: Vec<u64> = (from..to).collect();
+                let sample = Sample::new(lateness::read(&stamps, &dues));
+                let [p50, p99] = [50, 99].map(|percent| sample.percentile(percent));
+                let (max, seconds) = (sample.max(), dues.len());
+                println!("{number} {when:10} {seconds:8} {p50:8.2} {p99:8.2} {max:8.2}");
+                p99
+            },
+        );
+        added.push(p99[0] - p99[1]);
+    }
+    println!("p99 during - p99 after: {} ms (aim below 20)", Spread::of(added));
+}
+
+/// A data directory whose journal creates these jobs and, firing each second, some more; it is due
+/// for a snapshot.
+fn write_journal(jobs: u64, stamp: &Path, stamps: &Path) -> TempDir {
+    let mut disk = SimStorage::new();
+    let mut journal = begin(&mut disk);
+    let now = Second(i64::try_from(unix_time().as_secs()).expect("in time"));
+    let config = Record::Config { cluster: OWNER.cluster, voters: vec![node()] };
+    let firing = (0..FIRING).map(|number| {
+        let spec = Spec {
+            name: format!("firing-{number}"),
+            schedule: "* * * * * *".into(),
+            timezone: "UTC".into(),
+            command: format!("{} {}", stamp.display(), stamps.display()),
+            catchup: Catchup::Skip,
+            ..Spec::default()
+        };
+        put_of(spec, now)
+    });
+    let far = (0..jobs).map(|number| put_of(spec_of(number), FAR));
+    let mut records = std::iter::once(config).chain(firing).chain(far).peekable();
+    let mut index = 0;
+    while records.peek().is_some() {
+        let group = records.by_ref().take(1_000).map(|r| (r.kind(), r.encode(now.wall(), "bench")));
+        let group: Vec<(u8, Vec<u8>)> = group.collect();
+        let raw: Vec<journal::Record<'_>> = group
+            .iter()
+            .zip(index + 1..)
+            .map(|((kind, payload), at)| journal::Record {
+                index: Index(at),
+                epoch: Epoch(1),
+                kind: *kind,
+                schema: SCHEMA,
+                payload,
+            })
+            .collect();
+        journal.append_group(&mut disk, &raw).expect("room");
+        index += group.len() as u64;
+    }
+    drop(journal);
+    put_out(&disk)
 }
 
 struct Found {
@@ -118,22 +205,35 @@ fn begun() -> State {
     state
 }
 
-/// Stores a job and gives its number. Names come in no order.
-fn put(state: &mut State, number: u64) -> JobId {
+/// A job that is due in a far year. Names come in no order.
+fn spec_of(number: u64) -> Spec {
     let mut spec = Spec {
-        name: format!("job-{:08x}", bellwether::rng::mix(number) as u32 ^ number as u32),
+        name: format!("job-{:08x}-{number}", bellwether::rng::mix(number) as u32),
         schedule: format!("0 {} {} 1 1 *", number % 60, number % SCHEDULES / 60),
         timezone: "Europe/Berlin".into(),
         command: format!("/usr/local/bin/report --customer {number}"),
         ..Spec::default()
     };
     spec.note = "x".repeat(SPEC_BYTES.saturating_sub(spec.to_bytes().len() + 10));
+    spec
+}
+
+fn put_of(spec: Spec, mark: Second) -> Record {
     let facts = Facts { disabled: false, forbid: false, per_node: true, keep: 100 };
-    let mark = Some(Second(4_000_000_000));
-    let (name, timing) = (format!("{}-{number}", spec.name), timing(&spec));
-    spec.name.clone_from(&name);
-    let put = JobPut { name, spec: spec.to_bytes(), timing, facts, mark, anchor: None };
-    JobId(apply(state, Record::JobPut(put)).0)
+    let (timing, bytes) = (timing(&spec), spec.to_bytes());
+    Record::JobPut(JobPut {
+        name: spec.name,
+        spec: bytes,
+        timing,
+        facts,
+        mark: Some(mark),
+        anchor: None,
+    })
+}
+
+/// Stores a job and gives its number.
+fn put(state: &mut State, number: u64) -> JobId {
+    JobId(apply(state, put_of(spec_of(number), FAR)).0)
 }
 
 fn with_jobs(jobs: u64) -> State {
@@ -180,22 +280,8 @@ fn with_executions() -> State {
 
 /// A data directory with this state in its snapshot; a leader sends one just so.
 fn write(state: &State) -> TempDir {
-    let (cluster, store) = (ClusterId(1), StoreId(2));
-    let hard = Hard {
-        cluster,
-        store,
-        node: node(),
-        boot: Boot(1),
-        promised_epoch: Epoch(1),
-        promised_to: Some(node()),
-    };
-    let owner = Owner { cluster, store };
     let mut disk = SimStorage::new();
-    HardFile::create(&mut disk, &hard).expect("an empty disk");
-    RunsLog::create(&mut disk, store).expect("an empty disk");
-    let (segment_bytes, tails_max_bytes) = (SEGMENT_BYTES_DEFAULT, TAILS_MAX_BYTES);
-    let settings = Settings { owner, segment_bytes, tails_max_bytes };
-    let mut journal = Journal::create(&mut disk, settings).expect("an empty disk");
+    let mut journal = begin(&mut disk);
     let seam = Seam { index: state.applied(), epoch: Epoch(1), chain: 9 };
     journal.snapshot_begin_from_peer(&mut disk, seam).expect("newer");
     for chunk in state.snapshot() {
@@ -203,11 +289,37 @@ fn write(state: &State) -> TempDir {
     }
     let outputs = Outputs { extract: &|_| None, keep: &[], keep_before: Index(0) };
     while journal.snapshot_finish_step(&mut disk, &outputs).expect("room") == Progress::More {}
+    put_out(&disk)
+}
+
+/// The files of a node, and its empty journal.
+fn begin(disk: &mut SimStorage) -> Journal {
+    let hard = Hard {
+        cluster: OWNER.cluster,
+        store: OWNER.store,
+        node: node(),
+        boot: Boot(1),
+        promised_epoch: Epoch(1),
+        promised_to: Some(node()),
+    };
+    HardFile::create(disk, &hard).expect("an empty disk");
+    RunsLog::create(disk, OWNER.store).expect("an empty disk");
+    let (segment_bytes, tails_max_bytes) = (SEGMENT_BYTES_DEFAULT, TAILS_MAX_BYTES);
+    let settings = Settings { owner: OWNER, segment_bytes, tails_max_bytes };
+    Journal::create(disk, settings).expect("an empty disk")
+}
+
+/// The files of `disk` in a directory.
+fn put_out(disk: &SimStorage) -> TempDir {
     let dir = tempfile::tempdir().expect("a directory can be made");
     fs::create_dir(dir.path().join("journal")).expect("a folder can be made");
     for file in disk.list().expect("a list") {
-        fs::write(dir.path().join(&file), disk.bytes(&file).expect("a file"))
-            .expect("there is room");
+        let bytes = disk.bytes(&file).expect("a file");
+        fs::write(dir.path().join(&file), bytes).expect("there is room");
     }
     dir
+}
+
+fn unix_time() -> Duration {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().expect("the clock is set")
 }

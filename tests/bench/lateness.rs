@@ -46,7 +46,7 @@ const AIM: (f64, f64) = (1.25, 10.0);
 
 /// The helpers that this is measured with.
 pub(crate) struct Tools {
-    stamp: PathBuf,
+    pub(crate) stamp: PathBuf,
     bare: PathBuf,
 }
 
@@ -135,7 +135,7 @@ fn run(tools: &Tools, load: Load) -> Run {
 }
 
 /// The lateness of each stamp that belongs to one of the `dues`, in milliseconds.
-fn read(file: &Path, dues: &[u64]) -> Vec<f64> {
+pub(crate) fn read(file: &Path, dues: &[u64]) -> Vec<f64> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let stamps = text.lines().filter_map(|line| {
         let (began, due) = line.split_once(' ')?;

@@ -111,3 +111,45 @@ fn executions_are_streamed_as_they_are_when_their_turn_comes() {
     assert!(text.contains("5-n1-1") && !text.contains("4-n1-1"), "keep is 1: {text}");
     let _: serde_json::Value = serde_json::from_slice(&world.read(&mut busy)).unwrap();
 }
+
+/// What runs printed is asked for a bounded number of records ahead; what is not kept is said to be
+/// gone; and where no output is shown none is asked for.
+#[test]
+fn outputs_are_asked_for_in_turn_and_shown_with_their_runs() {
+    let mut world = World::new();
+    world.body(&put("a", r#""keep":500"#), 201);
+    for number in 0..100 {
+        world.body("POST /v1/jobs/a", 200);
+        let group = world.state.applied().0;
+        let printed = if number % 3 == 0 { String::new() } else { format!("printed {number}") };
+        world.end(group, 1, End::Succeeded, printed.as_bytes());
+    }
+    let gone = *world.outputs.keys().nth(7).unwrap();
+    world.outputs.remove(&gone);
+    let mut list = stream(&world, "GET /v1/jobs/a/executions");
+    let (mut all, mut asked) = (Vec::new(), Vec::new());
+    loop {
+        match list.produce(&world.view(), &mut all) {
+            Progress::More => {}
+            Progress::Wants(records) => {
+                assert!((1..=32).contains(&records.len()), "{} at once", records.len());
+                asked.push(records.len());
+                let known = |index| (index, world.outputs.get(&index).cloned());
+                list.give(records.into_iter().map(known).collect());
+            }
+            Progress::Done => break,
+        }
+    }
+    assert_eq!(asked, [32, 32, 2], "only of runs that printed something");
+    let shown: serde_json::Value = serde_json::from_slice(&all).unwrap();
+    for (item, number) in shown.as_array().unwrap().iter().rev().zip(0..) {
+        let (wanted, reason) = match number {
+            7 => (String::new(), "the output was dropped to make room"),
+            _ if number % 3 == 0 => (String::new(), ""),
+            _ => (format!("printed {number}"), ""),
+        };
+        assert_eq!((&item["output"], &item["reason"]), (&wanted.into(), &reason.into()));
+    }
+    let mut bare = stream(&world, "GET /v1/jobs/a/executions?output_size_limit=0");
+    assert_eq!(bare.produce(&world.view(), &mut Vec::new()), Progress::Done);
+}
