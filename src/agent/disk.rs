@@ -16,12 +16,12 @@ use std::time::Duration;
 use mio::Waker;
 
 use super::boot::Files;
-use super::group::Group;
+use super::group::{Group, raw_runs};
 use super::space::Room;
 use crate::ident::{Index, StreamId};
 use crate::journal::{Outputs, Progress, Record, WriteError};
 use crate::node::{Batch, Durable, SnapshotNews, SnapshotWork, Space};
-use crate::run::runs_log::{self, RunsRecord};
+use crate::run::runs_log::RunsRecord;
 use crate::store::output_in;
 use crate::sys::process;
 
@@ -436,17 +436,6 @@ fn next_group(pulled: &mut VecDeque<Work>) -> Vec<Batch> {
 
 fn output_of<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
     output_in(record.kind, record.schema, record.payload)
-}
-
-pub(super) fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRecord<'_>> {
-    encoded
-        .iter()
-        .map(|(kind, payload)| crate::journal::RunsRecord {
-            kind: *kind,
-            schema: runs_log::SCHEMA,
-            payload,
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! full disk stops it between two of these; it goes on there when it is written again.
 
 use super::boot::Files;
-use super::disk::raw_runs;
 use crate::journal::{GROUP_MAX_BYTES, Record, WriteError};
 use crate::node::{Batch, Durable};
+use crate::run::runs_log;
 use crate::store::SCHEMA;
 
 /// What a record takes in a file beside its payload, generously.
@@ -87,6 +87,17 @@ impl Group {
             outputs_old: files.journal.outputs_old(),
         })
     }
+}
+
+pub(super) fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRecord<'_>> {
+    encoded
+        .iter()
+        .map(|(kind, payload)| crate::journal::RunsRecord {
+            kind: *kind,
+            schema: runs_log::SCHEMA,
+            payload,
+        })
+        .collect()
 }
 
 /// `records` in parts of at most half a group's limit each, one record at least.

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::journal::clause;
 use super::say;
-use super::survey::{look_again, open, shown};
+use super::survey::{clause, kind_name, look_again, open, shown};
 use crate::cron::civil;
 use crate::ident::{NodeId, RunId};
 use crate::job::Spec;
@@ -172,23 +171,6 @@ pub(super) fn harmless(json: &str) -> String {
         }
     }
     out
-}
-
-/// The kind of a record, as a word; that of the change where it has a key.
-pub(super) fn kind_name(record: &Record) -> &'static str {
-    match record {
-        Record::EpochStart { .. } => "epoch_start",
-        Record::Config { .. } => "config",
-        Record::Node(_) => "node",
-        Record::JobPut(_) => "job_put",
-        Record::JobDelete { .. } => "job_delete",
-        Record::Claim(_) => "claim",
-        Record::Finished(_) => "finished",
-        Record::Skip(_) => "skip",
-        Record::ClockCorrected { .. } => "clock_corrected",
-        Record::Keyed(keyed) => kind_name(&keyed.record),
-        Record::Checkpoint { .. } => "checkpoint",
-    }
 }
 
 fn entry_json(entry: &Entry, secrets: bool) -> Map<String, Value> {

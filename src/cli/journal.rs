@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use getopts::Options;
 use serde_json::{Value, json};
 
-use super::survey::{self, Survey, open, shown};
+use super::survey::{self, Survey, open, shown, tell};
 use super::{dump, print, quoted, recover, say};
 use crate::cron::civil;
 use crate::journal::{OpenError, Part, Storage, StorageError};
@@ -99,49 +99,6 @@ fn verify(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Result<ExitC
     let printed = print(&lines.concat(), out, err);
     let verdict = tell(path, &found, err);
     Ok(if verdict == ExitCode::SUCCESS { printed } else { verdict })
-}
-
-/// Says on standard error whether a directory is sound, and what is wrong with it if not.
-pub(super) fn tell(path: &Path, found: &Survey, err: &mut dyn Write) -> ExitCode {
-    let dir = shown(path);
-    for part in found.parts.iter().filter(|part| part.torn.is_some()) {
-        let file = &part.file;
-        say(
-            err,
-            &format!(
-                "bellwether: {dir}: the last group of {file} was cut short by a crash, or is being \
-                 written; nobody was told of it, and a start cuts it off\n"
-            ),
-        );
-    }
-    for part in &found.parts {
-        if let Some(wrong) = &part.wrong {
-            say(err, &format!("bellwether: {dir}: {}\n", clause(part, wrong)));
-        }
-    }
-    if found.is_sound() {
-        let (files, last) = (found.parts.len(), found.kept.index);
-        let sound = format!("bellwether: {dir} is sound: {files} files, records up to {last}\n");
-        say(err, &sound);
-        return ExitCode::SUCCESS;
-    }
-    say(
-        err,
-        &format!(
-            "bellwether: {dir} is damaged; restore it from a backup, or see what would be lost: \
-             bellwether journal recover {dir}\n"
-        ),
-    );
-    ExitCode::FAILURE
-}
-
-/// What is wrong with a file, and where.
-pub(super) fn clause(part: &Part, wrong: &OpenError) -> String {
-    let file = &part.file;
-    match wrong.place() {
-        (Some(offset), what) => format!("{file} is damaged at byte {offset}: {what}"),
-        (None, what) => format!("{file}: {what}"),
-    }
 }
 
 fn part_json(part: &Part) -> Value {

@@ -9,8 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::journal::clause;
-use super::survey::{Survey, is_in_use, open, shown, survey};
+use super::survey::{Survey, clause, is_in_use, open, shown, survey};
 use super::{USAGE, aside, say};
 use crate::agent::{FileStorage, FileZones, SEGMENT_BYTES, UNFINISHED};
 use crate::ident::{ClusterId, Index, NodeId, StoreId};

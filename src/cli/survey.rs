@@ -2,16 +2,17 @@
 //! with it, and the state that the sound part makes. The verbs about a directory begin with it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
-use super::dump::kind_name;
+use super::say;
 use crate::agent::{GENESIS, LOCK, ReadStorage, UNFINISHED};
 use crate::journal::{
     Hard, HardFile, Inspection, OpenError, Owner, Part, RunsLog, Seam, Storage, owner_in,
 };
 use crate::run::runs_log::RunsRecord;
-use crate::store::Replay;
+use crate::store::{Record, Replay};
 use crate::sys::file::{self, Access, Dir};
 use crate::text::escape_control;
 
@@ -188,6 +189,66 @@ fn survey_journal(storage: &dyn Storage, owner: Owner, to: &mut Survey) -> Resul
     }
     to.kept = inspection.kept();
     Ok(())
+}
+
+/// Says on standard error whether a directory is sound, and what is wrong with it if not.
+pub(super) fn tell(path: &Path, found: &Survey, err: &mut dyn Write) -> ExitCode {
+    let dir = shown(path);
+    for part in found.parts.iter().filter(|part| part.torn.is_some()) {
+        let file = &part.file;
+        say(
+            err,
+            &format!(
+                "bellwether: {dir}: the last group of {file} was cut short by a crash, or is being \
+                 written; nobody was told of it, and a start cuts it off\n"
+            ),
+        );
+    }
+    for part in &found.parts {
+        if let Some(wrong) = &part.wrong {
+            say(err, &format!("bellwether: {dir}: {}\n", clause(part, wrong)));
+        }
+    }
+    if found.is_sound() {
+        let (files, last) = (found.parts.len(), found.kept.index);
+        let sound = format!("bellwether: {dir} is sound: {files} files, records up to {last}\n");
+        say(err, &sound);
+        return ExitCode::SUCCESS;
+    }
+    say(
+        err,
+        &format!(
+            "bellwether: {dir} is damaged; restore it from a backup, or see what would be lost: \
+             bellwether journal recover {dir}\n"
+        ),
+    );
+    ExitCode::FAILURE
+}
+
+/// What is wrong with a file, and where.
+pub(super) fn clause(part: &Part, wrong: &OpenError) -> String {
+    let file = &part.file;
+    match wrong.place() {
+        (Some(offset), what) => format!("{file} is damaged at byte {offset}: {what}"),
+        (None, what) => format!("{file}: {what}"),
+    }
+}
+
+/// The kind of a record, as a word; that of the change where it has a key.
+pub(super) fn kind_name(record: &Record) -> &'static str {
+    match record {
+        Record::EpochStart { .. } => "epoch_start",
+        Record::Config { .. } => "config",
+        Record::Node(_) => "node",
+        Record::JobPut(_) => "job_put",
+        Record::JobDelete { .. } => "job_delete",
+        Record::Claim(_) => "claim",
+        Record::Finished(_) => "finished",
+        Record::Skip(_) => "skip",
+        Record::ClockCorrected { .. } => "clock_corrected",
+        Record::Keyed(keyed) => kind_name(&keyed.record),
+        Record::Checkpoint { .. } => "checkpoint",
+    }
 }
 
 #[cfg(test)]
