@@ -43,6 +43,11 @@ impl Checkpoints {
     pub(super) fn new(made: Option<(Index, Digest)>) -> Checkpoints {
         Checkpoints { made, ..Checkpoints::default() }
     }
+
+    /// What an earlier office has proposed and is not applied may never be.
+    pub(super) fn begin_office(&mut self) {
+        self.proposed = false;
+    }
 }
 
 impl Node {

@@ -162,6 +162,7 @@ impl Node {
     fn establish(&mut self) {
         let Some(epoch) = self.election.leads() else { return };
         self.established = Some(epoch);
+        self.checkpoints.begin_office();
         let fields =
             vec![("epoch", epoch.to_string()), ("index", self.state.applied().to_string())];
         self.log(Level::Info, "leading", fields);

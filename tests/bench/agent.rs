@@ -3,7 +3,7 @@
 //! in the same run, because only the ratio says anything on another machine. Asserts no times.
 //!
 //! `cargo bench --bench agent [-- [--runs N] [single] [thousand] [idle] [posts] [large]
-//! [snapshot]]`
+//! [snapshot] [disk]]`
 #![allow(clippy::expect_used, clippy::panic, reason = "what fails here fails the bench")]
 #![allow(clippy::print_stdout, reason = "the numbers are for the person")]
 
@@ -27,7 +27,7 @@ fn main() {
     }
     let runs = args.iter().position(|arg| arg == "--runs").and_then(|at| args.get(at + 1));
     let runs = runs.map_or(RUNS, |runs| runs.parse().expect("--runs takes a number"));
-    let names = ["single", "thousand", "idle", "posts", "large", "snapshot"];
+    let names = ["single", "thousand", "idle", "posts", "large", "snapshot", "disk"];
     let any = args.iter().any(|arg| names.contains(&arg.as_str()));
     let wanted = |name: &str| !any || args.iter().any(|arg| arg == name);
 
@@ -50,5 +50,8 @@ fn main() {
     }
     if wanted("snapshot") {
         large::snapshot(&tools, runs);
+    }
+    if wanted("disk") {
+        large::disk(runs);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::lateness::{self, Tools};
 use super::numbers::{Sample, Spread};
-use crate::common::{Agent, wait_until};
+use crate::common::{Agent, Client, wait_until};
 use bellwether::ident::{Boot, ClusterId, Epoch, Index, JobId, NodeId, RunId, StoreId};
 use bellwether::job::{Catchup, Spec};
 use bellwether::journal::sim::SimStorage;
@@ -17,7 +17,9 @@ use bellwether::store::{
 };
 use bellwether::time::{Second, Wall};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -33,6 +35,10 @@ const EXECUTIONS: u64 = 100;
 /// Jobs that fire each second while a snapshot is written, and how long they are watched after.
 const FIRING: u64 = 200;
 const REST_S: u64 = 10;
+
+/// Jobs of the directory that is changed all the time, and who changes them.
+const DISK_JOBS: u64 = 100_000;
+const WRITERS: u64 = 16;
 
 const OWNER: Owner = Owner { cluster: ClusterId(1), store: StoreId(2) };
 /// A mark that no due time passes.
@@ -99,6 +105,81 @@ pub(crate) fn snapshot(tools: &Tools, runs: usize) {
         added.push(p99[0] - p99[1]);
     }
     println!("p99 during - p99 after: {} ms (aim below 20)", Spread::of(added));
+}
+
+/// How much room a directory takes beside what is alive in it, while jobs are changed all the time
+/// until a second snapshot is in force. The ballast is not counted.
+pub(crate) fn disk(runs: usize) {
+    let jobs = std::env::var("BENCH_JOBS").map_or(DISK_JOBS, |n| n.parse().expect("a number"));
+    println!("\nbytes of a directory with {jobs} jobs / bytes of its snapshot, at most");
+    println!("run   at rest   while a snapshot is written");
+    let (mut rests, mut writings) = (Vec::new(), Vec::new());
+    for number in 1..=runs {
+        let dir = write(&with_jobs(jobs));
+        let live = fs::metadata(dir.path().join("snapshot")).expect("a snapshot").len() as f64;
+        let agent = Agent::builder().data_dir(dir.path()).flag("--snapshot-after", "1MiB").start();
+        let ended = AtomicBool::new(false);
+        let (rest, writing) = std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (client, ended) = (agent.unix(), &ended);
+                scope.spawn(move || edit(&client, (writer, jobs), ended));
+            }
+            let found = watch(dir.path(), live);
+            ended.store(true, Ordering::Relaxed);
+            found
+        });
+        println!("{number} {rest:11.2} {writing:11.2}");
+        rests.push(rest);
+        writings.push(writing);
+    }
+    println!("at rest {} (aim 2), while writing {} (3)", Spread::of(rests), Spread::of(writings));
+}
+
+/// Patches one job after the other.
+fn edit(client: &Client, (writer, jobs): (u64, u64), ended: &AtomicBool) {
+    let mut connection = client.connect().expect("the agent listens");
+    for number in (0..jobs).skip(writer as usize).step_by(WRITERS as usize).cycle() {
+        if ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let name = spec_of(number).name;
+        let body = format!(r#"{{"owner":"{number}"}}"#);
+        let request = format!(
+            "PATCH /v1/jobs/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.send(request.as_bytes()).expect("the agent reads");
+        assert_eq!(connection.reply("PATCH").expect("an answer").status, 201);
+    }
+}
+
+/// The largest ratios at rest and while a snapshot is written, until one has taken the place of the
+/// first.
+fn watch(dir: &Path, live: f64) -> (f64, f64) {
+    let inode = || fs::metadata(dir.join("snapshot")).expect("a snapshot").ino();
+    let first = inode();
+    let (mut rest, mut writing) = (0.0_f64, 0.0_f64);
+    wait_until(Duration::from_secs(600), "there is another snapshot", || {
+        let is_writing = || dir.join("snapshot.tmp").exists();
+        let before = is_writing();
+        let ratio = bytes_in(dir) as f64 / live;
+        match before || is_writing() {
+            true => writing = writing.max(ratio),
+            false => rest = rest.max(ratio),
+        }
+        (inode() != first).then_some(())
+    });
+    (rest, writing)
+}
+
+fn bytes_in(dir: &Path) -> u64 {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = |file: fs::DirEntry| match file.metadata() {
+        Ok(found) if found.is_dir() => bytes_in(&file.path()),
+        Ok(found) if file.file_name() != "ballast" => found.len(),
+        Ok(_) | Err(_) => 0,
+    };
+    files.map(bytes).sum()
 }
 
 /// A data directory whose journal creates these jobs and, firing each second, some more; it is due
