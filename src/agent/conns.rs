@@ -231,6 +231,13 @@ impl Conns {
         }
     }
 
+    /// Ends a connection whose stream can't be completed, so that the peer sees it cut short.
+    pub(super) fn cut(&mut self, token: Token) {
+        if let Some(conn) = self.conns.get_mut(&token) {
+            conn.http.abort();
+        }
+    }
+
     /// Lets the waits that are over take effect; gives the connections to be pumped.
     pub(super) fn handle_timeouts(&mut self, now: Mono) -> Vec<Token> {
         let mut due = Vec::new();

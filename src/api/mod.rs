@@ -7,6 +7,7 @@
 //! silent, v4's.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod cluster;
 mod context;
 mod executions;

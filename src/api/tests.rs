@@ -4,6 +4,7 @@
 //! [`World`] plays the node's part: it applies the record of a change, and hands a stream's pieces
 //! together. Each row of a conversation is a request and what its answer must be.
 
+mod backup;
 mod changes;
 mod guard;
 mod jobs;
@@ -123,6 +124,7 @@ impl World {
                     stream.give(records.into_iter().map(kept).collect());
                 }
                 Progress::Done => return all,
+                Progress::Cut => panic!("nothing has changed so much"),
             }
         }
     }
@@ -215,7 +217,11 @@ impl World {
 #[track_caller]
 fn check_always(response: &Response, shown: &str) {
     let body = body_text(response);
-    if response.status != 304 {
+    if header(response, "Content-Type") == Some("application/x-ndjson") {
+        for line in body.lines() {
+            serde_json::from_str::<serde_json::Value>(line).expect(shown);
+        }
+    } else if response.status != 304 {
         let json: serde_json::Value = serde_json::from_str(&body).expect(shown);
         if response.status >= 400 && json != "I am a follower" && json.get("ready").is_none() {
             let sentence = json["error"].as_str().expect(shown);

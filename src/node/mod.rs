@@ -224,12 +224,16 @@ impl Node {
         let not_ready = self.not_ready();
         let progress = stream.produce(&self.view(&not_ready), buf);
         let waits = matches!(progress, Progress::Wants(_));
-        if progress != Progress::Done {
+        if !matches!(progress, Progress::Done | Progress::Cut) {
             self.streams.insert(id, (stream, waits));
         }
         match progress {
             Progress::More => Produced::More,
             Progress::Done => Produced::Done,
+            Progress::Cut => {
+                self.log(Level::Info, "a backup was cut short", Vec::new());
+                Produced::Cut
+            }
             Progress::Wants(records) => {
                 self.effects.push_back(Effect::ReadOutputs(id, records));
                 Produced::Waiting

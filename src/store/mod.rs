@@ -15,6 +15,7 @@ mod load;
 mod record;
 mod snapshot;
 mod summary;
+mod walk;
 
 pub use answers::{ANSWERS_MAX, Answered, KEY_MAX_BYTES, RequestKey};
 pub use bytes::{ACTOR_MAX_BYTES, SCHEMA, output_in};
@@ -26,6 +27,7 @@ pub use record::{
     Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 pub use snapshot::Piece;
+pub use walk::{BACKUPS_MAX, Backup, BackupStep};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -33,6 +35,7 @@ use std::rc::Rc;
 use answers::Answers;
 use jobs::Timings;
 use snapshot::Cursor;
+use walk::Backups;
 
 use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
 use crate::time::{Second, Wall};
@@ -63,6 +66,7 @@ pub struct State {
     checkpoint: Option<Index>,
     /// The snapshot that is being taken.
     cursor: Option<Box<Cursor>>,
+    backups: Backups,
 }
 
 /// What a record changed, for those who act on it.
@@ -259,7 +263,7 @@ impl State {
         // The record is the proof that all later times were never real; the newest wall time must
         // follow, or the next start would take the corrected clock for a broken one.
         self.newest_wall = to.wall();
-        self.void_snapshot();
+        self.void_walks();
         for job in self.jobs.values_mut() {
             job.decided_until = job.decided_until.min(to);
         }

@@ -15,6 +15,7 @@ use super::answers::Answered;
 use super::bytes::{encode_nodes, encode_second};
 use super::fires::{Fire, RunState};
 use super::jobs::{Counts, Job, Past, Status};
+use super::walk::{Step, Walk};
 use crate::codec::Encoder;
 use crate::ident::{Index, JobId};
 use crate::time::Wall;
@@ -23,9 +24,6 @@ use crate::time::Wall;
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 /// Most summaries in one entry.
 pub(super) const SUMMARIES_PER_ENTRY: usize = 512;
-/// Most bytes that jobs as they were may take, before a snapshot is given up: more has changed
-/// since it was begun than it is worth.
-pub(super) const BEFORE_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 pub(super) const HEADER: u8 = 1;
 pub(super) const JOB: u8 = 2;
@@ -50,24 +48,19 @@ pub enum Piece {
 #[derive(Debug)]
 #[cfg_attr(test, derive(PartialEq, Eq))]
 pub(super) struct Cursor {
-    /// The state that is taken is that after this record.
-    index: Index,
+    walk: Walk<Before>,
     place: Place,
-    /// Jobs that the cursor has not come to, as they were before they were changed.
-    before: BTreeMap<JobId, Before>,
-    before_bytes: usize,
     /// Answers that were dropped since.
     dropped: BTreeMap<Index, Answered>,
-    void: bool,
     out: Chunks,
     outputs_before: Index,
     outputs: Vec<Index>,
 }
 
-/// The first thing that is not taken yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What is taken next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Place {
-    Job(JobId),
+    Jobs,
     Answer(Index),
     End,
 }
@@ -94,7 +87,7 @@ impl State {
 
     /// The next piece of the snapshot that was begun: at most some [`CHUNK_BYTES`] of work.
     pub fn snapshot_piece(&mut self) -> Piece {
-        let Some(mut cursor) = self.cursor.take().filter(|cursor| !cursor.void) else {
+        let Some(mut cursor) = self.cursor.take().filter(|cursor| !cursor.walk.is_void()) else {
             return Piece::Void;
         };
         match cursor.chunk(self) {
@@ -115,10 +108,9 @@ impl State {
         std::iter::from_fn(|| cursor.chunk(self)).collect()
     }
 
-    /// To be called before the job `id` is changed.
-    pub(super) fn save_before(&mut self, id: JobId) {
+    pub(super) fn save_for_snapshot(&mut self, id: JobId) {
         let Some(cursor) = &mut self.cursor else { return };
-        if !cursor.is_ahead(id) {
+        if !cursor.walk.is_ahead(id) {
             return;
         }
         let live = self.jobs.get(&id).map(|job| (job, false));
@@ -127,37 +119,24 @@ impl State {
         };
         let mut entries = Vec::new();
         job_entries(job, deleted, &mut |entry| entries.push(entry));
-        let newest_output = cursor.newest_output(job);
-        cursor.before_bytes += entries.iter().map(Vec::len).sum::<usize>();
-        cursor.void |= cursor.before_bytes > BEFORE_MAX_BYTES;
-        cursor.before.insert(id, Before { entries, newest_output });
+        let newest_output = newest_output(job, cursor.outputs_before);
+        let bytes = entries.iter().map(Vec::len).sum();
+        cursor.walk.keep(id, Before { entries, newest_output }, bytes);
     }
 
     /// To be called with an answer that is dropped.
     pub(super) fn save_answer(&mut self, index: Index, answered: Answered) {
         if let Some(cursor) = &mut self.cursor {
-            if index <= cursor.index && cursor.place <= Place::Answer(index) {
+            if index <= cursor.walk.index() && cursor.place <= Place::Answer(index) {
                 cursor.dropped.insert(index, answered);
             }
         }
     }
 
-    /// To be called before every job is changed at once.
     pub(super) fn void_snapshot(&mut self) {
         if let Some(cursor) = &mut self.cursor {
-            cursor.void = true;
+            cursor.walk.give_up();
         }
-    }
-}
-
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        let key = |place: &Place| match *place {
-            Place::Job(id) => (0, id.0),
-            Place::Answer(index) => (1, index.0),
-            Place::End => (2, 0),
-        };
-        key(self).partial_cmp(&key(other))
     }
 }
 
@@ -166,37 +145,20 @@ impl Cursor {
         let mut out = Chunks::default();
         out.push(header_entry(state));
         Cursor {
-            index: state.applied,
-            place: Place::Job(JobId(0)),
-            before: BTreeMap::new(),
-            before_bytes: 0,
+            walk: Walk::new(state.applied),
+            place: Place::Jobs,
             dropped: BTreeMap::new(),
-            void: false,
             out,
             outputs_before,
             outputs: Vec::new(),
         }
     }
 
-    /// Whether the job is part of the snapshot, is still to be taken, and was not changed since
-    /// the snapshot was begun.
-    fn is_ahead(&self, id: JobId) -> bool {
-        id.0 <= self.index.0 && self.place <= Place::Job(id) && !self.before.contains_key(&id)
-    }
-
-    fn newest_output(&self, job: &Job) -> Option<Index> {
-        if self.outputs_before == Index(0) {
-            return None;
-        }
-        let newest = job.past.as_ref()?.history.newest_output();
-        newest.filter(|&record| record < self.outputs_before)
-    }
-
     /// The next chunk; `None` after the last.
     fn chunk(&mut self, state: &State) -> Option<Vec<u8>> {
         while self.out.full.is_empty() {
             match self.place {
-                Place::Job(id) => self.take_jobs(state, id),
+                Place::Jobs => self.take_jobs(state),
                 Place::Answer(index) => self.take_answers(state, index),
                 Place::End => return self.out.last(),
             }
@@ -204,34 +166,30 @@ impl Cursor {
         self.out.full.pop_front()
     }
 
-    /// Takes jobs from `from` on until there is a chunk.
-    fn take_jobs(&mut self, state: &State, from: JobId) {
-        let range = from..=JobId(self.index.0);
-        let mut live = state.jobs.range(range.clone()).peekable();
-        let mut deleted = state.deleted.range(range).peekable();
-        while self.out.full.is_empty() {
-            let place = self.before.first_key_value().map(|(&id, _)| id);
-            let ids = [live.peek().map(|(id, _)| **id), deleted.peek().map(|(id, _)| **id), place];
-            let Some(id) = ids.into_iter().flatten().min() else {
-                self.place = Place::Answer(Index(0));
-                return;
-            };
-            let now = live.next_if(|(at, _)| **at == id).map(|(_, job)| (job, false));
-            let gone = deleted.next_if(|(at, _)| **at == id).map(|(_, job)| (job, true));
-            if let Some(before) = self.before.remove(&id) {
-                before.entries.into_iter().for_each(|entry| self.out.push(entry));
-                self.outputs.extend(before.newest_output);
-            } else if let Some((job, deleted)) = now.or(gone) {
-                job_entries(job, deleted, &mut |entry| self.out.push(entry));
-                self.outputs.extend(self.newest_output(job));
+    /// Takes jobs until there is a chunk.
+    fn take_jobs(&mut self, state: &State) {
+        let Cursor { walk, out, outputs, outputs_before, .. } = self;
+        let at_end = walk.go_on(state, &mut |step| {
+            match step {
+                Step::Before(before) => {
+                    before.entries.into_iter().for_each(|entry| out.push(entry));
+                    outputs.extend(before.newest_output);
+                }
+                Step::Unchanged(job, deleted) => {
+                    job_entries(job, deleted, &mut |entry| out.push(entry));
+                    outputs.extend(newest_output(job, *outputs_before));
+                }
             }
-            self.place = Place::Job(JobId(id.0.saturating_add(1)));
+            out.full.is_empty()
+        });
+        if at_end {
+            self.place = Place::Answer(Index(0));
         }
     }
 
     /// Takes answers from `from` on until there is a chunk.
     fn take_answers(&mut self, state: &State, from: Index) {
-        let mut kept = state.answers.range(from, self.index).peekable();
+        let mut kept = state.answers.range(from, self.walk.index()).peekable();
         while self.out.full.is_empty() {
             let dropped = self.dropped.first_key_value().map(|(&index, _)| index);
             let next = [kept.peek().map(|(index, _)| *index), dropped].into_iter().flatten().min();
@@ -249,6 +207,14 @@ impl Cursor {
             self.place = Place::Answer(Index(index.0.saturating_add(1)));
         }
     }
+}
+
+/// The newest record before `before` that holds an output of the job.
+fn newest_output(job: &Job, before: Index) -> Option<Index> {
+    if before == Index(0) {
+        return None;
+    }
+    job.past.as_ref()?.history.newest_output().filter(|&record| record < before)
 }
 
 /// The entries of a state, one by one.

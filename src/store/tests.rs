@@ -1,6 +1,7 @@
 //! What records do, told as conversations; and random histories, which must come out the same
 //! whether they are applied, applied again, or carried over by a snapshot in their midst.
 
+mod backups;
 mod purity;
 
 use std::collections::VecDeque;
@@ -1021,7 +1022,8 @@ fn next_plain_record(rng: &mut Rng, state: &State) -> Record {
         10..12 => Record::JobDelete { job: job.map_or(JobId(77), |job| job.id) },
         12..50 => claim_of(rng, state, job),
         50..90 => end_of(rng, state),
-        90..99 => skip_of(rng, state, job),
+        90..98 => skip_of(rng, state, job),
+        98 => Record::Checkpoint { previous: None },
         _ => Record::ClockCorrected { to: Second(rng.below(2_000) as i64) },
     }
 }
@@ -1213,7 +1215,7 @@ fn a_corrected_clock_and_too_many_changes_void_a_snapshot() {
         let (spec, timing) = (spec.clone(), timing("day"));
         Record::JobPut(JobPut { name, spec, timing, facts, mark: None, anchor: None })
     };
-    let jobs = snapshot::BEFORE_MAX_BYTES / spec.len() + 1;
+    let jobs = walk::BEFORE_MAX_BYTES / spec.len() + 1;
     let mut state = State::new();
     let apply = |state: &mut State, record| {
         let index = Index(state.applied().0 + 1);

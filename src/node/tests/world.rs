@@ -423,7 +423,7 @@ impl World {
     fn random_request(&mut self) {
         let name = NAMES[self.rng.below(5) as usize];
         let path = format!("/v1/jobs/{name}");
-        match self.rng.below(12) {
+        match self.rng.below(13) {
             0..=4 => {
                 let body = self.random_job(name);
                 let once = if self.rng.chance(1, 6) { "?runoncreate" } else { "" };
@@ -440,6 +440,7 @@ impl World {
                 self.ask(Method::Post, format!("{path}/{how}"), String::new());
             }
             10 => self.ask(Method::Get, "/v1/busy".into(), String::new()),
+            11 => self.ask(Method::Get, "/v1/backup".into(), String::new()),
             _ => self.ask(Method::Get, format!("{path}/executions"), String::new()),
         }
     }
@@ -555,9 +556,17 @@ impl World {
                 self.input(Input::StreamClosed(stream));
             }
             Produced::Waiting | Produced::More => {}
+            Produced::Cut => {
+                self.streams.remove(&stream);
+            }
             Produced::Done => {
                 let bytes = self.streams.remove(&stream).unwrap();
-                serde_json::from_slice::<serde_json::Value>(&bytes).expect("a list is JSON");
+                let values = serde_json::Deserializer::from_slice(&bytes);
+                let values: Result<Vec<serde_json::Value>, _> = values.into_iter().collect();
+                let values = values.expect("a list is JSON, and so is each line of a backup");
+                if let Some(end) = values.last().and_then(|last| last.get("jobs")) {
+                    assert_eq!(*end, values.len() - 2, "a backup tells how many jobs it has");
+                }
             }
         }
     }
