@@ -1,7 +1,7 @@
 //! The table of routes: method, path, the role that it needs, and its handler.
 
 use super::guard::Role;
-use super::{Answer, Call, Handled, backup, cluster, executions, health, jobs};
+use super::{Answer, Call, Handled, backup, cluster, executions, health, jobs, restore};
 use crate::http::{Method, Request, Response};
 
 /// One row of the table.
@@ -86,7 +86,7 @@ fn table() -> [Route; 46] {
         reads(&["v1", "pause"], later),
         changes(Post, &["v1", "pause"], Role::Write, later),
         changes(Post, &["v1", "unpause"], Role::Write, later),
-        changes(Post, &["v1", "restore"], Role::Admin, later),
+        changes(Post, &["v1", "restore"], Role::Admin, restore::restore),
         shows_to(&["v1", "backup"], Role::Admin, backup::backup),
         reads(&["v1", "audit"], later),
         reads(&["v1", "voters"], later),

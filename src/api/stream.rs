@@ -5,13 +5,14 @@
 //! memory as a whole.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use super::View;
 use super::backup::Lines;
 use super::shown::{self, Shown, Style};
 use crate::ident::{Index, JobId, RunId};
 use crate::job::{Pretty, render};
-use crate::store::BackupStep;
+use crate::store::{BackupStep, Restored};
 
 /// How many bytes one piece is to have; it may be longer by one object.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -57,6 +58,7 @@ enum Form {
 pub(super) enum Items {
     Jobs(VecDeque<JobId>),
     Backup(Lines),
+    Restored(VecDeque<(Rc<str>, Restored)>),
     /// Runs and skips, of any jobs.
     Executions(VecDeque<(JobId, Item)>, Style),
 }
@@ -151,6 +153,7 @@ impl Stream {
     fn is_at_end(&self) -> bool {
         match &self.items {
             Items::Jobs(jobs) => jobs.is_empty(),
+            Items::Restored(jobs) => jobs.is_empty(),
             // Its last line tells.
             Items::Backup(_) => false,
             Items::Executions(items, _) => items.is_empty(),
@@ -184,6 +187,12 @@ impl Stream {
                 BackupStep::Done => return Progress::Done,
                 BackupStep::Void => return Progress::Cut,
             },
+            Items::Restored(jobs) => {
+                if let Some((name, result)) = jobs.pop_front() {
+                    let object = serde_json::json!({ "name": &*name, "result": result.name() });
+                    piece.extend_from_slice(object.to_string().as_bytes());
+                }
+            }
             Items::Jobs(jobs) => {
                 if let Some(job) = jobs.pop_front().and_then(|id| view.state.job(id)) {
                     render(&job.spec, &shown::hot(view, job, Vec::new()), piece);

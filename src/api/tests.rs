@@ -10,6 +10,7 @@ mod guard;
 mod jobs;
 mod keys;
 mod lists;
+mod restore;
 mod routes;
 mod streams;
 
@@ -75,6 +76,11 @@ impl World {
                 self.dispatch.claimed(&self.state, job, group, self.now);
             }
             store::Change::Ended(_, run) => self.dispatch.ended(run),
+            store::Change::Restored(ref jobs) => {
+                for (_, job, _) in jobs {
+                    self.scheduler.job_put(&self.state, *job, &self.zones);
+                }
+            }
             _ => {}
         }
         self.state.check();
@@ -110,7 +116,25 @@ impl World {
                 head
             }
             Answer::Change(change) => self.change(*change),
+            Answer::Restore(restore) => {
+                match self.restore(restore.with_body(request.body.clone())) {
+                    Ok(response) | Err(response) => response,
+                }
+            }
         }
+    }
+
+    /// Plays the node's part in a restore.
+    fn restore(&mut self, mut restore: Restore) -> Result<Response, Response> {
+        while let Some(part) = restore.next(&self.view(), 1)? {
+            self.apply(Record::RestorePart(Box::new(part)));
+        }
+        let commit = restore.commit(&self.view(), 1)?;
+        let record = keyed(Record::RestoreCommit(commit), restore.key.clone());
+        let store::Change::Restored(jobs) = self.apply(record) else { panic!("it is whole") };
+        let (mut head, mut stream) = restore.answer(&jobs);
+        head.body = Body::Bytes(self.read(&mut stream));
+        Ok(head)
     }
 
     /// All of a stream, which is told what it wants to know.

@@ -21,7 +21,7 @@ pub mod words;
 mod write;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use execution::ExecutionView;
 pub use kept::{Kept, render_kept};

@@ -13,6 +13,7 @@ mod effect;
 mod office;
 mod ready;
 mod requests;
+mod restore;
 
 pub use clock::{PATIENCE, RELEASE};
 pub use effect::{
@@ -35,6 +36,7 @@ use crate::time::{Mono, Now, Wall};
 use checkpoint::Checkpoints;
 use clock::ClockGuard;
 use requests::Requests;
+use restore::Restoring;
 
 /// What a node must be told of itself.
 pub struct Settings {
@@ -90,6 +92,7 @@ pub struct Node {
     dispatch: Dispatch,
     worker: Worker,
     requests: Requests,
+    restoring: Option<Restoring>,
     /// Answers on their way out, and whether each waits for outputs from the disk.
     streams: BTreeMap<StreamId, (Stream, bool)>,
     next_stream: u64,
@@ -152,6 +155,7 @@ impl Node {
             dispatch: Dispatch::default(),
             worker,
             requests: Requests::default(),
+            restoring: None,
             streams: BTreeMap::new(),
             next_stream: 0,
             batch: Batch::default(),
@@ -189,6 +193,7 @@ impl Node {
         }
         self.worker.tick(now);
         self.fire();
+        self.go_on_restoring();
         self.settle_turn();
     }
 
@@ -201,7 +206,8 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Mono> {
         // Only a leader may correct the clock, so nobody else need look.
         let clock = self.clock.poll_timeout().filter(|_| self.established.is_some());
-        [self.worker.poll_timeout(), clock].into_iter().flatten().min()
+        let restore = self.restore_can_go_on().then_some(self.now.mono);
+        [self.worker.poll_timeout(), clock, restore].into_iter().flatten().min()
     }
 
     /// When [`Node::handle`] must be called at the latest, by the wall clock; and earlier, with

@@ -1,11 +1,11 @@
 //! The state as bytes, taken by a cursor while it goes on changing.
 //!
 //! A snapshot is a sequence of entries: a header; each job in order of number, followed by its
-//! open fires, the summaries of its ended ones and its skips; answers to keyed changes. Chunks hold
-//! as many whole entries as reach [`CHUNK_BYTES`], so that the same state has the same chunks on
-//! every node, whoever asks for them in however many turns. A job that is changed before the cursor
-//! has come to it is encoded as it was, at once; so the result is the state as it was when the
-//! snapshot was begun.
+//! open fires, the summaries of its ended ones and its skips; answers to keyed changes; the jobs of
+//! a restore that is not in force. Chunks hold as many whole entries as reach [`CHUNK_BYTES`], so
+//! that the same state has the same chunks on every node, whoever asks for them in however many
+//! turns. A job that is changed before the cursor has come to it is encoded as it was, at once; so
+//! the result is the state as it was when the snapshot was begun.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -15,8 +15,9 @@ use super::answers::Answered;
 use super::bytes::{encode_nodes, encode_second};
 use super::fires::{Fire, RunState};
 use super::jobs::{Counts, Job, Past, Status};
+use super::record::RestorePart;
 use super::walk::{Step, Walk};
-use crate::codec::Encoder;
+use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Index, JobId};
 use crate::time::Wall;
 
@@ -31,6 +32,7 @@ pub(super) const OPEN_FIRE: u8 = 3;
 pub(super) const SUMMARIES: u8 = 4;
 pub(super) const SKIPS: u8 = 5;
 pub(super) const ANSWER: u8 = 6;
+pub(super) const STAGED: u8 = 7;
 
 /// What comes next of a snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +64,7 @@ pub(super) struct Cursor {
 enum Place {
     Jobs,
     Answer(Index),
+    Staged(Index),
     End,
 }
 
@@ -160,6 +163,7 @@ impl Cursor {
             match self.place {
                 Place::Jobs => self.take_jobs(state),
                 Place::Answer(index) => self.take_answers(state, index),
+                Place::Staged(index) => self.take_staged(state, index),
                 Place::End => return self.out.last(),
             }
         }
@@ -194,7 +198,7 @@ impl Cursor {
             let dropped = self.dropped.first_key_value().map(|(&index, _)| index);
             let next = [kept.peek().map(|(index, _)| *index), dropped].into_iter().flatten().min();
             let Some(index) = next else {
-                self.place = Place::End;
+                self.place = Place::Staged(Index(0));
                 return;
             };
             // A key that was used again has dropped its answer, and is not there twice.
@@ -207,6 +211,26 @@ impl Cursor {
             self.place = Place::Answer(Index(index.0.saturating_add(1)));
         }
     }
+
+    /// Takes jobs of a restore from `from` on until there is a chunk. Those are never changed, and
+    /// what drops them gives the snapshot up.
+    fn take_staged(&mut self, state: &State, from: Index) {
+        for (index, part) in state.staged.entries(from, self.walk.index()) {
+            self.out.push(staged_entry(index, part));
+            if !self.out.full.is_empty() {
+                self.place = Place::Staged(Index(index.0.saturating_add(1)));
+                return;
+            }
+        }
+        self.place = Place::End;
+    }
+}
+
+fn staged_entry(index: Index, part: &RestorePart) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.u8(STAGED).u64(index.0);
+    part.encode(&mut out);
+    out.into_bytes()
 }
 
 /// The newest record before `before` that holds an output of the job.
@@ -226,6 +250,8 @@ pub(super) fn entries(state: &State) -> Vec<Vec<u8>> {
     jobs.sort_by_key(|(job, _)| job.id);
     jobs.iter().for_each(|(job, deleted)| job_entries(job, *deleted, &mut |one| all.push(one)));
     all.extend(state.answers.iter().map(|(index, answered)| answer_entry(index, answered)));
+    let staged = state.staged.entries(Index(0), state.applied);
+    all.extend(staged.map(|(index, part)| staged_entry(index, part)));
     all
 }
 
@@ -296,13 +322,16 @@ fn job_entry(job: &Job, deleted: bool) -> Vec<u8> {
     job.facts.encode(&mut out);
     out.u64(job.version).i64(job.decided_until.0).i64(job.anchor.0);
     out.i64(job.created.0).i64(job.updated.0);
-    out.option(job.past.as_ref(), |out, past| encode_counts(past, out));
+    out.option(job.past.as_deref(), |out, past: &Past| {
+        encode_counts(&past.counts, out);
+        out.u64(past.judged.0);
+    });
     out.into_bytes()
 }
 
-fn encode_counts(past: &Past, out: &mut Encoder) {
+pub(super) fn encode_counts(counts: &Counts, out: &mut Encoder) {
     let Counts { success_count, error_count, missed_count, last_success, last_error, status } =
-        past.counts;
+        *counts;
     out.u64(success_count).u64(error_count).u64(missed_count);
     let wall = |out: &mut Encoder, wall: Wall| {
         out.i64(wall.0);
@@ -314,7 +343,23 @@ fn encode_counts(past: &Past, out: &mut Encoder) {
         Status::PartiallyFailed => 2,
         Status::Failed => 3,
     });
-    out.u64(past.judged.0);
+}
+
+pub(super) fn decode_counts(input: &mut Decoder<'_>) -> Result<Counts, DecodeError> {
+    Ok(Counts {
+        success_count: input.u64()?,
+        error_count: input.u64()?,
+        missed_count: input.u64()?,
+        last_success: input.option(|input| input.i64().map(Wall))?,
+        last_error: input.option(|input| input.i64().map(Wall))?,
+        status: match input.u8()? {
+            0 => Status::Untriggered,
+            1 => Status::Success,
+            2 => Status::PartiallyFailed,
+            3 => Status::Failed,
+            _ => return Err(DecodeError::Invalid("status")),
+        },
+    })
 }
 
 fn fire_entry(fire: &Fire, job: &Job) -> Vec<u8> {

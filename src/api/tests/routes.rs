@@ -44,7 +44,7 @@ const ROUTES: &[(&str, &str, u16, &str)] = &[
     ("GET /v1/pause", "read", 501, "GET, HEAD, POST"),
     ("POST /v1/pause", "write", 501, ""),
     ("POST /v1/unpause", "write", 501, "POST"),
-    ("POST /v1/restore", "admin", 501, "POST"),
+    ("POST /v1/restore\n\n[]", "admin", 200, "POST"),
     ("GET /v1/backup", "admin", 200, "GET, HEAD"),
     ("GET /v1/audit", "read", 501, "GET, HEAD"),
     ("GET /v1/voters", "read", 501, "GET, HEAD, POST"),

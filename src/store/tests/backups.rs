@@ -13,7 +13,7 @@ fn told(job: &Job) -> (JobId, String, Vec<u8>, Counts, [u64; 5]) {
 #[test]
 fn backups_and_a_snapshot_that_are_taken_at_once_are_each_of_their_beginning() {
     let (mut completed, mut voided, mut snapshots) = (0, 0, 0);
-    for seed in 0..40 {
+    for seed in 0..60 {
         let rng = &mut Rng::new(7_000 + seed);
         let mut state = State::new();
         go_on(rng, &mut state, 300);
@@ -30,7 +30,7 @@ fn backups_and_a_snapshot_that_are_taken_at_once_are_each_of_their_beginning() {
         while !backups.is_empty() {
             let count = rng.below(8) as usize;
             go_on(rng, &mut state, count);
-            if rng.chance(1, 8) {
+            if rng.chance(1, 3) {
                 match state.snapshot_piece() {
                     Piece::Chunk(chunk) => taken.push(chunk),
                     Piece::Done(_) => {

@@ -1,0 +1,179 @@
+//! Restores: reads one a little in each turn, stages its jobs, and puts them in force at once.
+//!
+//! While it is being read, all else goes on. Before it is put in force, what jobs owe is decided,
+//! as before any change of one; from then until it is in force, other changes wait.
+
+use super::effect::Level;
+use super::requests::{clock_unsure, overloaded_by, stopping};
+use super::{Leaving, Node};
+use crate::api::{self, Restore};
+use crate::http::{Body, Response};
+use crate::ident::{Index, RequestId, StreamId};
+use crate::store::{Change, Record, RestoreCommit};
+
+/// Bytes of a restore that are read in one turn, beside one job: what takes about a millisecond.
+const TURN_BYTES: usize = 16 * 1024;
+/// Most records that may be on their way to the disk when more is read.
+const AHEAD_MAX: usize = 1_024;
+
+/// The restore that is under way.
+#[derive(Debug)]
+pub(super) struct Restoring {
+    request: RequestId,
+    restore: Box<Restore>,
+    id: u64,
+    has_staged: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Its jobs are being read and staged.
+    Reading,
+    /// What jobs owe is being decided.
+    Settling,
+    /// It is in force when this record is applied.
+    Committing(Index),
+}
+
+impl Node {
+    /// Begins a restore, unless there is one.
+    pub(super) fn begin_restore(&mut self, request: RequestId, restore: Restore) {
+        let refused = if self.leaving != Leaving::No {
+            Some(stopping())
+        } else if self.restoring.is_some() {
+            Some(overloaded_by("another restore is under way; try again later"))
+        } else if !self.clock.is_trusted() {
+            Some(clock_unsure())
+        } else {
+            None
+        };
+        if let Some(response) = refused {
+            self.reply(request, response);
+            return;
+        }
+        // Unique within the office, and what an office leaves behind the next one drops.
+        let id = request.0;
+        let (restore, phase) = (Box::new(restore), Phase::Reading);
+        self.restoring = Some(Restoring { request, restore, id, has_staged: false, phase });
+    }
+
+    /// Whether changes must wait for a restore.
+    pub(super) fn is_restoring(&self) -> bool {
+        self.restoring.as_ref().is_some_and(|restoring| restoring.phase != Phase::Reading)
+    }
+
+    /// Whether a restore is on its way to the disk as a whole. What would be decided until it is
+    /// there would be decided by definitions that it replaces.
+    pub(super) fn is_committing(&self) -> bool {
+        let commits = |restoring: &Restoring| matches!(restoring.phase, Phase::Committing(_));
+        self.restoring.as_ref().is_some_and(commits)
+    }
+
+    /// Whether a restore can go on without anything happening first.
+    pub(super) fn restore_can_go_on(&self) -> bool {
+        let reads = |restoring: &Restoring| restoring.phase == Phase::Reading;
+        self.restoring.as_ref().is_some_and(reads) && self.log.len() < AHEAD_MAX
+    }
+
+    /// Does one turn's work on the restore that is under way.
+    pub(super) fn go_on_restoring(&mut self) {
+        let Some(mut restoring) = self.restoring.take() else { return };
+        match self.restore_turn(&mut restoring) {
+            Ok(()) => self.restoring = Some(restoring),
+            Err(response) => self.give_up_restore(restoring, response),
+        }
+    }
+
+    /// Answers when the record at `index`, which has just been applied, puts the restore in force.
+    pub(super) fn restore_applied(&mut self, index: Index, change: &Change) {
+        let is_it = |restoring: &mut Restoring| restoring.phase == Phase::Committing(index);
+        let Some(restoring) = self.restoring.take_if(is_it) else { return };
+        let Change::Restored(restored) = change else {
+            self.reply(restoring.request, api::overtaken());
+            self.unpark(None);
+            return;
+        };
+        let fields = vec![("jobs", restored.len().to_string())];
+        self.log(Level::Info, "restored", fields);
+        let (mut head, stream) = restoring.restore.answer(restored);
+        self.next_stream += 1;
+        let stream_id = StreamId(self.next_stream);
+        self.streams.insert(stream_id, (*stream, false));
+        head.body = Body::Stream(stream_id);
+        self.reply(restoring.request, head);
+    }
+
+    fn restore_turn(&mut self, restoring: &mut Restoring) -> Result<(), Response> {
+        if matches!(restoring.phase, Phase::Committing(_)) {
+            return Ok(());
+        }
+        if self.leaving != Leaving::No {
+            return Err(stopping());
+        }
+        if restoring.phase == Phase::Reading && self.log.len() < AHEAD_MAX {
+            self.read_restore(restoring)?;
+        }
+        if restoring.phase == Phase::Settling && !self.may_be_owed() {
+            if !self.clock.is_trusted() {
+                return Err(clock_unsure());
+            }
+            self.commit_restore(restoring)?;
+        }
+        Ok(())
+    }
+
+    fn read_restore(&mut self, restoring: &mut Restoring) -> Result<(), Response> {
+        let from = restoring.restore.at();
+        while restoring.restore.at() - from < TURN_BYTES {
+            let not_ready = self.not_ready();
+            let next = restoring.restore.next(&self.view(&not_ready), restoring.id)?;
+            let Some(part) = next else {
+                restoring.phase = Phase::Settling;
+                break;
+            };
+            restoring.has_staged = true;
+            self.append(Record::RestorePart(Box::new(part)), &restoring.restore.actor);
+        }
+        Ok(())
+    }
+
+    fn commit_restore(&mut self, restoring: &mut Restoring) -> Result<(), Response> {
+        let not_ready = self.not_ready();
+        let commit = restoring.restore.commit(&self.view(&not_ready), restoring.id)?;
+        let record = api::keyed(Record::RestoreCommit(commit), restoring.restore.key.clone());
+        restoring.phase = Phase::Committing(self.append(record, &restoring.restore.actor));
+        Ok(())
+    }
+
+    /// Whether a job may owe something that is not decided, as far as this node can decide it.
+    fn may_be_owed(&self) -> bool {
+        let moves_mark = |entry: &crate::store::Entry| match &entry.record {
+            Record::JobPut(_)
+            | Record::JobDelete { .. }
+            | Record::Claim(_)
+            | Record::Skip(_)
+            | Record::ClockCorrected { .. }
+            | Record::Keyed(_) => true,
+            Record::EpochStart { .. }
+            | Record::Config { .. }
+            | Record::Node(_)
+            | Record::Finished(_)
+            | Record::Checkpoint { .. }
+            | Record::RestorePart(_)
+            | Record::RestoreCommit(_) => false,
+        };
+        let now = self.now.wall.second();
+        let is_due = self.scheduler.next_alarm().is_some_and(|due| due <= now);
+        (is_due && self.may_fire()) || self.log.iter().any(moves_mark)
+    }
+
+    fn give_up_restore(&mut self, restoring: Restoring, response: Response) {
+        if restoring.has_staged {
+            let commit = RestoreCommit { restore: restoring.id, jobs: None, replace: false };
+            self.append(Record::RestoreCommit(commit), &restoring.restore.actor);
+        }
+        self.reply(restoring.request, response);
+        self.unpark(None);
+    }
+}
