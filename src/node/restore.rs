@@ -177,3 +177,125 @@ impl Node {
         self.unpark(None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Method;
+    use crate::job::{Catchup, Spec};
+    use crate::node::Input;
+    use crate::node::testing::{
+        ask, at, every_second, get, node_after, records_of, sync, sync_one,
+    };
+
+    fn leading(spec: &Spec, owed: i64) -> Node {
+        let mut node = node_after(records_of(spec), owed);
+        let mut answers = Vec::new();
+        while !node.leads() {
+            assert!(sync_one(&mut node, &mut answers), "it leads at last");
+        }
+        node
+    }
+
+    fn job(name: &str) -> String {
+        format!(r#"{{"name":"{name}","schedule":"@manually","command":"true","note":"new"}}"#)
+    }
+
+    fn restore(node: &mut Node, body: &str) {
+        ask(node, Method::Post, "/v1/restore", body);
+    }
+
+    fn statuses(answers: &[Response]) -> Vec<u16> {
+        answers.iter().map(|answer| answer.status).collect()
+    }
+
+    /// Turns and durable batches until nothing is left to do.
+    fn finish(node: &mut Node) -> Vec<Response> {
+        let mut answers = sync(node);
+        while node.restoring.is_some() {
+            let now = node.now;
+            node.handle(Input::Tick, now);
+            answers.extend(sync(node));
+        }
+        answers
+    }
+
+    #[test]
+    fn what_a_job_owes_is_decided_before_it_is_restored() {
+        let all = Spec { catchup: Catchup::All, catchup_max: 10_000, ..every_second() };
+        for owed in [350, 100, 1] {
+            let mut node = leading(&all, owed);
+            restore(&mut node, &format!("[{}]", job("a")));
+            assert_eq!(statuses(&finish(&mut node)), [200], "{owed} s");
+            let job = node.state().job_named("a").unwrap();
+            assert_eq!(job.executions().count() as i64, owed, "{owed} s");
+            assert_eq!(job.decided_until, at(owed).wall.second(), "{owed} s");
+        }
+    }
+
+    #[test]
+    fn changes_wait_until_a_restore_is_in_force_and_another_restore_is_refused() {
+        let mut node = leading(&every_second(), 0);
+        sync(&mut node);
+        restore(&mut node, &format!("[{},{}]", job("a"), job("b")));
+        ask(&mut node, Method::Patch, "/v1/jobs/a", r#"{"owner":"x"}"#);
+        ask(&mut node, Method::Delete, "/v1/jobs/b", "");
+        ask(&mut node, Method::Post, "/v1/jobs", &job("c"));
+        assert_eq!(get(&mut node, "/v1/jobs/b").0, 404, "it is not in force");
+        restore(&mut node, "[]");
+        // What is not in force is not there to be deleted.
+        assert_eq!(statuses(&finish(&mut node)), [404, 503, 200, 201, 201]);
+        let state = node.state();
+        let a = state.job_named("a").unwrap();
+        let spec = Spec::from_bytes(&a.spec).unwrap();
+        assert_eq!((spec.note.as_str(), spec.owner.as_str()), ("new", "x"));
+        assert!(state.job_named("b").is_some() && state.job_named("c").is_some());
+    }
+
+    #[test]
+    fn a_long_restore_is_read_in_many_turns_and_other_changes_go_on() {
+        let mut node = leading(&every_second(), 0);
+        sync(&mut node);
+        let jobs: Vec<String> = (0..5_000).map(|number| job(&format!("job{number}"))).collect();
+        restore(&mut node, &format!("[{}]", jobs.join(",")));
+        assert!(node.log.len() <= 2 + TURN_BYTES / job("job0").len(), "{}", node.log.len());
+        ask(&mut node, Method::Post, "/v1/jobs", &job("other"));
+        let mut turns = 0;
+        while node.restore_can_go_on() {
+            let (now, before) = (node.now, node.log.len());
+            node.handle(Input::Tick, now);
+            assert!(node.log.len() - before <= 2 + TURN_BYTES / job("job0").len());
+            turns += 1;
+        }
+        assert!(node.log.len() < AHEAD_MAX + TURN_BYTES / 64, "{} on the way", node.log.len());
+        assert!(turns > 2, "{turns}");
+        assert_eq!(statuses(&finish(&mut node)), [201, 200]);
+        assert_eq!(node.state().jobs_by_name().len(), 5_002);
+    }
+
+    #[test]
+    fn a_restore_that_is_refused_leaves_nothing_behind() {
+        let jobs: Vec<String> = (0..500).map(|number| job(&format!("job{number}"))).collect();
+        let bad = format!("[{},{{}}]", jobs.join(","));
+        for (what, status) in [("bad", 400), ("stop", 503)] {
+            let mut node = leading(&every_second(), 0);
+            sync(&mut node);
+            let before = node.state().jobs_by_name().len();
+            restore(&mut node, &bad);
+            if what == "stop" {
+                let now = node.now;
+                node.handle(Input::Stop, now);
+            }
+            assert_eq!(statuses(&finish(&mut node)), [status], "{what}");
+            assert_eq!(node.state().jobs_by_name().len(), before, "{what}");
+            let staged: Vec<Vec<u8>> = node.state().snapshot();
+            let bytes: usize = staged.iter().map(Vec::len).sum();
+            assert!(bytes < 2_000, "{what}: {bytes} bytes are left");
+        }
+        // A clock that is not believed moves no marks.
+        let mut node = leading(&every_second(), -8 * 3_600);
+        restore(&mut node, &format!("[{}]", job("b")));
+        assert_eq!(statuses(&finish(&mut node)), [503]);
+        assert!(node.state().job_named("b").is_none());
+    }
+}
