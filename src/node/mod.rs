@@ -174,6 +174,7 @@ impl Node {
     pub fn handle(&mut self, input: Input, now: Now) {
         self.now = now;
         self.look_at_clock();
+        let is_tick = matches!(input, Input::Tick);
         match input {
             Input::Tick | Input::ClockSet => {}
             Input::Request { id, peer, request } => self.request(id, peer, request),
@@ -193,7 +194,7 @@ impl Node {
         }
         self.worker.tick(now);
         self.fire();
-        self.go_on_restoring();
+        self.go_on_restoring(is_tick);
         self.settle_turn();
     }
 

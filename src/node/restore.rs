@@ -11,8 +11,8 @@ use crate::http::{Body, Response};
 use crate::ident::{Index, RequestId, StreamId};
 use crate::store::{Change, Record, RestoreCommit};
 
-/// Bytes of a restore that are read in one turn, beside one job: what takes about a millisecond.
-const TURN_BYTES: usize = 16 * 1024;
+/// Bytes of a restore that are read at one tick, beside one job: what takes about a millisecond.
+const TURN_BYTES: usize = 8 * 1024;
 /// Most records that may be on their way to the disk when more is read.
 const AHEAD_MAX: usize = 1_024;
 
@@ -76,10 +76,11 @@ impl Node {
         self.restoring.as_ref().is_some_and(reads) && self.log.len() < AHEAD_MAX
     }
 
-    /// Does one turn's work on the restore that is under way.
-    pub(super) fn go_on_restoring(&mut self) {
+    /// Does a little of the restore that is under way, and reads of it only when `may_read` says
+    /// that a turn of the loop has begun: what the disk has to tell in one turn may be much.
+    pub(super) fn go_on_restoring(&mut self, may_read: bool) {
         let Some(mut restoring) = self.restoring.take() else { return };
-        match self.restore_turn(&mut restoring) {
+        match self.restore_turn(&mut restoring, may_read) {
             Ok(()) => self.restoring = Some(restoring),
             Err(response) => self.give_up_restore(restoring, response),
         }
@@ -104,14 +105,14 @@ impl Node {
         self.reply(restoring.request, head);
     }
 
-    fn restore_turn(&mut self, restoring: &mut Restoring) -> Result<(), Response> {
+    fn restore_turn(&mut self, restoring: &mut Restoring, may_read: bool) -> Result<(), Response> {
         if matches!(restoring.phase, Phase::Committing(_)) {
             return Ok(());
         }
         if self.leaving != Leaving::No {
             return Err(stopping());
         }
-        if restoring.phase == Phase::Reading && self.log.len() < AHEAD_MAX {
+        if restoring.phase == Phase::Reading && may_read && self.log.len() < AHEAD_MAX {
             self.read_restore(restoring)?;
         }
         if restoring.phase == Phase::Settling && !self.may_be_owed() {
@@ -201,8 +202,11 @@ mod tests {
         format!(r#"{{"name":"{name}","schedule":"@manually","command":"true","note":"new"}}"#)
     }
 
+    /// Gives the node a restore, and the turn in which it begins to read it.
     fn restore(node: &mut Node, body: &str) {
         ask(node, Method::Post, "/v1/restore", body);
+        let now = node.now;
+        node.handle(Input::Tick, now);
     }
 
     fn statuses(answers: &[Response]) -> Vec<u16> {
