@@ -6,6 +6,7 @@
 //! changed.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -28,6 +29,8 @@ pub const RESTORE_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Longest line of a backup, or element of an array, in bytes: twice a definition, each byte of
 /// which may need escaping.
 const JOB_MAX_BYTES: usize = 512 * 1024;
+/// Longest fields of a file in a form, in bytes.
+const FORM_FIELDS_MAX_BYTES: usize = 4 * 1024;
 
 /// An object, and the line in which it begins.
 type Found = (Map<String, Value>, usize);
@@ -49,6 +52,8 @@ pub struct Restore {
     pub actor: String,
     /// The client's key.
     pub key: Option<RequestKey>,
+    /// The `Content-Type` of a form.
+    form_kind: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,9 +69,10 @@ enum Form {
 pub(super) fn restore(call: &Call<'_>) -> Handled {
     call.require_leader()?;
     let kind = call.request.headers.get("Content-Type").unwrap_or_default();
-    if kind.trim_start().to_ascii_lowercase().starts_with("multipart/") {
-        let sentence = "forms are not taken; send the backup itself as the body, as curl's \
-                        --data-binary does";
+    let is = |start: &str| kind.get(..start.len()).is_some_and(|k| k.eq_ignore_ascii_case(start));
+    if is("multipart/") && !is("multipart/form-data;") {
+        let sentence = "send the backup itself as the body, as curl's --data-binary does, or as \
+                        the one file of a form";
         return Err(Response::error(415, "unsupported_media_type", sentence));
     }
     Ok(Answer::Restore(Box::new(Restore {
@@ -80,13 +86,23 @@ pub(super) fn restore(call: &Call<'_>) -> Handled {
         pretty: call.wants_pretty(),
         actor: call.peer.who.clone(),
         key: None,
+        form_kind: is("multipart/").then(|| kind.to_owned()),
     })))
 }
 
 impl Restore {
     /// Gives it the body of its request.
-    pub fn with_body(self, body: Vec<u8>) -> Restore {
-        Restore { body, ..self }
+    ///
+    /// # Errors
+    /// 400 when that is no form of one file, and was to be one.
+    pub fn with_body(self, mut body: Vec<u8>) -> Result<Restore, Response> {
+        let Some(kind) = &self.form_kind else { return Ok(Restore { body, ..self }) };
+        let Some(file) = only_file(kind, &body) else {
+            let sentence = "the form must have one file and nothing else";
+            return Err(Response::error(400, "malformed", sentence));
+        };
+        body.truncate(file.end);
+        Ok(Restore { body, at: file.start, ..self })
     }
 
     /// How many bytes are read.
@@ -329,6 +345,21 @@ fn element_length(bytes: &[u8]) -> usize {
         }
     }
     bytes.len()
+}
+
+/// Where the file is in a form (RFC 7578) whose `Content-Type` is `kind`, if it is all of the form.
+fn only_file(kind: &str, body: &[u8]) -> Option<Range<usize>> {
+    let boundary = kind.split(';').find_map(|part| part.trim().strip_prefix("boundary="))?;
+    let boundary = boundary.trim_matches('"');
+    let (first, last) = (format!("--{boundary}\r\n"), format!("\r\n--{boundary}--"));
+    if boundary.is_empty() || !body.starts_with(first.as_bytes()) {
+        return None;
+    }
+    let fields = body.windows(4).take(FORM_FIELDS_MAX_BYTES).position(|end| end == b"\r\n\r\n")?;
+    // From the end, where it is found at once; what lies between two parts is no backup.
+    let end = body.windows(last.len()).rposition(|end| end == last.as_bytes())?;
+    let start = fields + 4;
+    (start <= end).then_some(start..end)
 }
 
 fn malformed(place: &str, why: &str) -> Response {

@@ -117,7 +117,8 @@ impl World {
             }
             Answer::Change(change) => self.change(*change),
             Answer::Restore(restore) => {
-                match self.restore(restore.with_body(request.body.clone())) {
+                let whole = restore.with_body(request.body.clone());
+                match whole.and_then(|restore| self.restore(restore)) {
                     Ok(response) | Err(response) => response,
                 }
             }

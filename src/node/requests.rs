@@ -72,8 +72,10 @@ impl Node {
                 self.reply(id, head);
             }
             Answer::Restore(restore) => {
-                let body = std::mem::take(&mut request.body);
-                self.begin_restore(id, restore.with_body(body));
+                match restore.with_body(std::mem::take(&mut request.body)) {
+                    Ok(restore) => self.begin_restore(id, restore),
+                    Err(response) => self.reply(id, response),
+                }
             }
             Answer::Leave if self.leaving == Leaving::No => self.leave(Some(id)),
             Answer::Leave => self.reply(id, stopping()),

@@ -157,8 +157,35 @@ fn what_became_of_each_job_is_told() {
     let empty = restore(&mut world, "/v1/restore?replace&pretty", "[ ]");
     assert!(body_text(&empty).contains("\"result\": \"removed\""));
     world.talk(&[("GET /v1/jobs", "200 | = []")]);
-    let form = "POST /v1/restore\nContent-Type: multipart/form-data; boundary=x\n\nx";
-    world.talk(&[(form, "415 | ~ --data-binary")]);
+}
+
+#[test]
+fn the_one_file_of_a_form_is_a_backup() {
+    let part = |text: &str| {
+        let fields = "Content-Disposition: form-data; name=\"file\"; filename=\"b\"\r\n\
+                      Content-Type: application/octet-stream";
+        format!("--X-y\r\n{fields}\r\n\r\n{text}\r\n")
+    };
+    let array = format!("[{}]", job("a"));
+    let whole = format!("{}--X-y--\r\n", part(&array));
+    let two = format!("{}{}--X-y--\r\n", part(&array), part(&array));
+    let form = "multipart/form-data; boundary";
+    for (kind, body, wanted) in [
+        (format!("{form}=X-y"), &whole, "200 | ~ created"),
+        ("Multipart/Form-Data; charset=utf-8; boundary=\"X-y\"".into(), &whole, "200"),
+        (format!("{form}=X-y"), &part(&array), "400 | ~ one file"),
+        (format!("{form}=X-y"), &two, "400 | ~ nothing may follow the end"),
+        (format!("{form}=X"), &whole, "400 | ~ one file"),
+        (format!("{form}="), &whole, "400 | ~ one file"),
+        ("multipart/form-data; a=b".into(), &whole, "400 | ~ one file"),
+        (format!("{form}=X-y"), &String::new(), "400 | ~ one file"),
+        ("multipart/form-data".into(), &whole, "415 | ~ --data-binary"),
+        ("multipart/mixed; boundary=X-y".into(), &whole, "415"),
+        ("application/x-www-form-urlencoded".into(), &array, "200"),
+    ] {
+        let text = format!("POST /v1/restore\nContent-Type: {kind}\n\n{body}");
+        World::new().talk(&[(&text, wanted)]);
+    }
 }
 
 /// As Dkron 3 and 4 give it, with what is of no meaning here at its neutral value.
