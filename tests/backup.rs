@@ -97,6 +97,31 @@ fn another_agent_takes_up_what_was_backed_up() {
 }
 
 #[test]
+fn a_backup_whose_reader_leaves_makes_room_for_another() {
+    let agent = Agent::start();
+    let unix = agent.unix();
+    for number in 0..400 {
+        let note = "x".repeat(4_000);
+        let job = json!({"name": format!("job{number}"), "schedule": "@manually",
+                         "command": "true", "note": note});
+        unix.post("/v1/jobs", job).expect(201);
+    }
+    // More than a socket holds, so that none of them comes to its end.
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        let mut reader = unix.connect().expect("the agent listens");
+        reader.send(b"GET /v1/backup HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it is sent");
+        readers.push(reader);
+    }
+    let ask = || unix.get("/v1/backup");
+    wait_until(DEADLINE, "four are being read", || (ask().status == 503).then_some(()));
+    assert!(ask().text().contains("overloaded"));
+    readers.pop();
+    let backup = wait_until(DEADLINE, "there is room", || Some(ask()).filter(|r| r.status == 200));
+    assert_eq!(backup.text().lines().count(), 402);
+}
+
+#[test]
 fn a_restore_has_a_size_and_says_so() {
     let agent = Agent::start();
     let mut connection = agent.unix().connect().expect("it listens");

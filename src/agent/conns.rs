@@ -51,6 +51,8 @@ struct Conn {
     shut: bool,
     /// The request that waits for its answer.
     request: Option<RequestId>,
+    /// The stream whose pieces it is sent: one that was aborted does not tell any more.
+    streaming: Option<StreamId>,
     /// The deadline for which the queue of timers has an entry.
     armed: Option<Mono>,
     /// Bytes that it held when it was last looked at.
@@ -231,7 +233,8 @@ impl Conns {
         if self.ending {
             conn.http.finish(now);
         }
-        if conn.http.stream_id().is_none() {
+        conn.streaming = conn.http.stream_id();
+        if conn.streaming.is_none() {
             wishes.extend(stream.map(Wish::Cancel));
         }
         token
@@ -241,6 +244,7 @@ impl Conns {
     pub(super) fn piece(&mut self, token: Token, piece: &[u8], done: bool, now: Mono) {
         if let Some(conn) = self.conns.get_mut(&token) {
             conn.http.stream(piece, done, now);
+            conn.streaming = conn.streaming.filter(|_| !done);
         }
     }
 
@@ -310,6 +314,7 @@ impl Conns {
             writable: false,
             shut: false,
             request: None,
+            streaming: None,
             armed: None,
             held: 0,
         };
@@ -335,7 +340,7 @@ impl Conns {
     fn close(&mut self, token: Token, wishes: &mut Vec<Wish>) {
         let Some(conn) = self.conns.remove(&token) else { return };
         self.held[usize::from(conn.may_restore())] -= conn.held;
-        wishes.extend(conn.http.stream_id().map(Wish::Cancel));
+        wishes.extend(conn.streaming.map(Wish::Cancel));
         if let Some(request) = conn.request {
             self.requests.remove(&request);
         }
