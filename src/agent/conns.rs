@@ -8,8 +8,8 @@ use std::sync::Arc;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::api::{Peer, Role};
-use crate::http::{Connection, Request, Settings};
+use crate::api::{Peer, RESTORE_MAX_BYTES, RESTORE_PATH, Role};
+use crate::http::{Connection, Limits, Request, Settings};
 use crate::ident::{RequestId, StreamId};
 use crate::sys::socket_owner::{self, Owner};
 use crate::sys::{unix_socket, user};
@@ -21,6 +21,9 @@ const READ_TURN_BYTES: usize = 128 * 1024;
 /// Most bytes that requests under way may take, over all connections; beyond, the connection that
 /// holds most of them is closed. A stranger who is refused anyway could otherwise fill the memory.
 const HELD_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The same for those who may restore, with one restore more: its buffer, as it grows, has at most
+/// twice the bytes that are in it.
+const ADMIN_HELD_MAX_BYTES: usize = HELD_MAX_BYTES + 2 * RESTORE_MAX_BYTES;
 /// Tokens of connections start here, and are never used twice.
 pub(super) const FIRST_TOKEN: usize = 1 << 20;
 
@@ -48,6 +51,8 @@ struct Conn {
     shut: bool,
     /// The request that waits for its answer.
     request: Option<RequestId>,
+    /// The stream whose pieces it is sent: one that was aborted does not tell any more.
+    streaming: Option<StreamId>,
     /// The deadline for which the queue of timers has an entry.
     armed: Option<Mono>,
     /// Bytes that it held when it was last looked at.
@@ -69,6 +74,8 @@ pub(super) enum Wish {
 #[derive(Debug)]
 pub(super) struct Conns {
     settings: Arc<Settings>,
+    /// For those who may restore: with a larger body there.
+    admin_settings: Arc<Settings>,
     max: usize,
     /// What anyone may do who comes by TCP.
     anonymous: Option<Role>,
@@ -77,15 +84,19 @@ pub(super) struct Conns {
     timers: TimerQueue<Mono, Token>,
     next_token: usize,
     next_request: u64,
-    /// The sum over all connections.
-    held: usize,
+    /// The sum over all connections of strangers, and of those who may restore.
+    held: [usize; 2],
     ending: bool,
 }
 
 impl Conns {
     pub(super) fn new(settings: Settings, max: usize, anonymous: Option<Role>) -> Conns {
+        let larger_body = Some((RESTORE_PATH, RESTORE_MAX_BYTES));
+        let limits = Limits { larger_body, ..settings.limits.clone() };
+        let admin_settings = Settings { limits, ..settings.clone() };
         Conns {
             settings: Arc::new(settings),
+            admin_settings: Arc::new(admin_settings),
             max,
             anonymous,
             conns: BTreeMap::new(),
@@ -93,7 +104,7 @@ impl Conns {
             timers: TimerQueue::new(),
             next_token: FIRST_TOKEN,
             next_request: 0,
-            held: 0,
+            held: [0; 2],
             ending: false,
         }
     }
@@ -176,7 +187,8 @@ impl Conns {
         again |= conn.readable && conn.http.wants_read();
         again |= conn.request.is_none() && conn.writable && !conn.http.output().is_empty();
         let held = conn.http.held_bytes();
-        self.held = self.held - conn.held + held;
+        let sum = &mut self.held[usize::from(conn.may_restore())];
+        *sum = *sum - conn.held + held;
         conn.held = held;
         if conn.http.is_done() {
             self.close(token, wishes);
@@ -188,10 +200,13 @@ impl Conns {
     }
 
     fn bound_memory(&mut self, wishes: &mut Vec<Wish>) {
-        while self.held > HELD_MAX_BYTES {
-            let largest = self.conns.iter().max_by_key(|(_, conn)| conn.held);
-            let Some(token) = largest.map(|(&token, _)| token) else { return };
-            self.close(token, wishes);
+        for (admins, max) in [(false, HELD_MAX_BYTES), (true, ADMIN_HELD_MAX_BYTES)] {
+            while self.held[usize::from(admins)] > max {
+                let conns = self.conns.iter().filter(|(_, conn)| conn.may_restore() == admins);
+                let largest = conns.max_by_key(|(_, conn)| conn.held);
+                let Some(token) = largest.map(|(&token, _)| token) else { return };
+                self.close(token, wishes);
+            }
         }
     }
 
@@ -218,7 +233,8 @@ impl Conns {
         if self.ending {
             conn.http.finish(now);
         }
-        if conn.http.stream_id().is_none() {
+        conn.streaming = conn.http.stream_id();
+        if conn.streaming.is_none() {
             wishes.extend(stream.map(Wish::Cancel));
         }
         token
@@ -228,6 +244,14 @@ impl Conns {
     pub(super) fn piece(&mut self, token: Token, piece: &[u8], done: bool, now: Mono) {
         if let Some(conn) = self.conns.get_mut(&token) {
             conn.http.stream(piece, done, now);
+            conn.streaming = conn.streaming.filter(|_| !done);
+        }
+    }
+
+    /// Ends a connection whose stream can't be completed, so that the peer sees it cut short.
+    pub(super) fn cut(&mut self, token: Token) {
+        if let Some(conn) = self.conns.get_mut(&token) {
+            conn.http.abort();
         }
     }
 
@@ -279,7 +303,9 @@ impl Conns {
         if registered.is_err() {
             return; // The peer sees its connection closed, as with any shortage.
         }
-        let http = Connection::new(Arc::clone(&self.settings), now);
+        let may_restore = peer.role == Some(Role::Admin);
+        let settings = if may_restore { &self.admin_settings } else { &self.settings };
+        let http = Connection::new(Arc::clone(settings), now);
         let conn = Conn {
             stream,
             http,
@@ -288,6 +314,7 @@ impl Conns {
             writable: false,
             shut: false,
             request: None,
+            streaming: None,
             armed: None,
             held: 0,
         };
@@ -312,8 +339,8 @@ impl Conns {
 
     fn close(&mut self, token: Token, wishes: &mut Vec<Wish>) {
         let Some(conn) = self.conns.remove(&token) else { return };
-        self.held -= conn.held;
-        wishes.extend(conn.http.stream_id().map(Wish::Cancel));
+        self.held[usize::from(conn.may_restore())] -= conn.held;
+        wishes.extend(conn.streaming.map(Wish::Cancel));
         if let Some(request) = conn.request {
             self.requests.remove(&request);
         }
@@ -343,6 +370,10 @@ impl Conns {
 }
 
 impl Conn {
+    fn may_restore(&self) -> bool {
+        self.peer.role == Some(Role::Admin)
+    }
+
     /// The next request, if the one before is answered.
     fn next_request(&mut self, now: Mono) -> Option<Request> {
         if self.request.is_some() { None } else { self.http.poll_request(now) }

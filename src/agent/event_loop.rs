@@ -277,7 +277,10 @@ impl Agent {
                 if produced == Produced::Waiting {
                     self.waiting.insert(stream, token);
                 }
-                if produced != Produced::Waiting || !piece.is_empty() {
+                if produced == Produced::Cut {
+                    self.conns.cut(token);
+                    self.dirty.push_back(token);
+                } else if produced != Produced::Waiting || !piece.is_empty() {
                     self.conns.piece(token, &piece, produced == Produced::Done, self.now.mono);
                     self.dirty.push_back(token);
                 }

@@ -190,7 +190,7 @@ fn put(call: &Call<'_>, mode: Mode) -> Handled {
         return Err(Response::error(409, "too_many_jobs", &sentence));
     }
     let old = stored.map(stored_spec).transpose()?;
-    let context = job_context(call.view);
+    let context = context(call.view);
     let parsed = draft.finish(old.as_ref(), mode, path_name, &context).map_err(refused)?;
     let run_on_create = call.request.query.iter().any(|(key, _)| key == "runoncreate");
     let run_once = if run_on_create { RunOnce::Wanted } else { RunOnce::No };
@@ -239,17 +239,11 @@ fn put_change(
     let expired = |old: &Spec| old.expires_at.is_some_and(|at| at.second() < now);
     let revived = old.is_some_and(|old| expired(old) && old.expires_at != spec.expires_at);
     let moves = other_times || enabled || other_start || revived;
-    let facts = Facts {
-        disabled: spec.disabled,
-        forbid: spec.concurrency == Concurrency::Forbid,
-        per_node: spec.run_on == RunOn::All && spec.counted_tag().is_none(),
-        keep: u16::try_from(spec.keep).unwrap_or(u16::MAX),
-    };
     let put = JobPut {
         name: spec.name.clone(),
         spec: canonical,
         timing: timing(&spec),
-        facts,
+        facts: facts(&spec),
         mark: moves.then(|| now.max(start)),
         anchor: other_times.then_some(now),
     };
@@ -261,6 +255,16 @@ fn put_change(
         key: None,
         then,
     }))
+}
+
+/// What the state must know of a definition without reading it.
+pub(super) fn facts(spec: &Spec) -> Facts {
+    Facts {
+        disabled: spec.disabled,
+        forbid: spec.concurrency == Concurrency::Forbid,
+        per_node: spec.run_on == RunOn::All && spec.counted_tag().is_none(),
+        keep: u16::try_from(spec.keep).unwrap_or(u16::MAX),
+    }
 }
 
 /// Whether two definitions are due at the same times, compared as they are read.
@@ -298,7 +302,8 @@ fn stored_spec(job: &Job) -> Result<Spec, Response> {
     Spec::from_bytes(&job.spec).map_err(|_| Response::error(500, "bug", UNREADABLE))
 }
 
-fn job_context<'a>(view: &View<'a>) -> JobContext<'a> {
+/// What validation asks of other rooms.
+pub(super) fn context<'a>(view: &View<'a>) -> JobContext<'a> {
     JobContext {
         zones: view.zones,
         default_zone: view.default_zone,

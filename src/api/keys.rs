@@ -54,6 +54,8 @@ pub(super) fn repeat(view: &View<'_>, key: &RequestKey, wants_pretty: bool) -> O
     }
     let body = match view.state.job(answered.job) {
         Some(job) => shown::job(view, job, Vec::new(), wants_pretty),
+        // A restore, whose list is not kept.
+        None if answered.name.is_empty() => b"[]".to_vec(),
         // What is gone cannot be shown any more, only named.
         None => {
             let named = json!({ "id": &*answered.name, "name": &*answered.name });

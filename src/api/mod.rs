@@ -7,6 +7,7 @@
 //! silent, v4's.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod cluster;
 mod context;
 mod executions;
@@ -16,6 +17,7 @@ mod jobs;
 mod keys;
 mod list;
 mod peek;
+mod restore;
 mod routes;
 mod shown;
 mod stream;
@@ -24,6 +26,7 @@ mod tags;
 pub use context::JobContext;
 pub use guard::{HostRule, Peer, Role};
 pub use keys::key_text;
+pub use restore::{RESTORE_MAX_BYTES, RESTORE_PATH, Restore};
 pub use stream::{Progress, Stream};
 
 use std::time::Duration;
@@ -85,6 +88,8 @@ pub enum Answer {
     Stream(Response, Box<Stream>),
     /// A change that must be committed first.
     Change(Box<Change>),
+    /// Jobs are to be restored; it wants the request's body.
+    Restore(Box<Restore>),
     /// This node leaves the cluster, and answers when it has.
     Leave,
 }
@@ -234,9 +239,13 @@ fn answer(view: &View<'_>, request: &Request, peer: &Peer) -> Handled {
     }
     let call = Call { view, request, peer, segments: &found.segments };
     let mut answer = (found.route.handler)(&call)?;
-    if let Answer::Change(change) = &mut answer {
-        let status = keys::status_of(&change.then);
-        change.key = key.map(|key| RequestKey { status, ..key });
+    match &mut answer {
+        Answer::Change(change) => {
+            let status = keys::status_of(&change.then);
+            change.key = key.map(|key| RequestKey { status, ..key });
+        }
+        Answer::Restore(restore) => restore.key = key,
+        Answer::Now(_) | Answer::Stream(..) | Answer::Leave => {}
     }
     Ok(answer)
 }

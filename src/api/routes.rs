@@ -1,7 +1,7 @@
 //! The table of routes: method, path, the role that it needs, and its handler.
 
 use super::guard::Role;
-use super::{Answer, Call, Handled, cluster, executions, health, jobs};
+use super::{Answer, Call, Handled, backup, cluster, executions, health, jobs, restore};
 use crate::http::{Method, Request, Response};
 
 /// One row of the table.
@@ -25,6 +25,14 @@ pub(super) struct Found {
 
 const fn reads(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
     Route { method: Method::Get, path, role: Some(Role::Read), changes: false, handler }
+}
+
+const fn shows_to(
+    path: &'static [&'static str],
+    role: Role,
+    handler: fn(&Call<'_>) -> Handled,
+) -> Route {
+    Route { method: Method::Get, path, role: Some(role), changes: false, handler }
 }
 
 const fn changes(
@@ -78,8 +86,8 @@ fn table() -> [Route; 46] {
         reads(&["v1", "pause"], later),
         changes(Post, &["v1", "pause"], Role::Write, later),
         changes(Post, &["v1", "unpause"], Role::Write, later),
-        changes(Post, &["v1", "restore"], Role::Admin, later),
-        reads(&["v1", "backup"], later),
+        changes(Post, &["v1", "restore"], Role::Admin, restore::restore),
+        shows_to(&["v1", "backup"], Role::Admin, backup::backup),
         reads(&["v1", "audit"], later),
         reads(&["v1", "voters"], later),
         changes(Post, &["v1", "voters"], Role::Admin, later),

@@ -5,11 +5,14 @@
 //! memory as a whole.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use super::View;
+use super::backup::Lines;
 use super::shown::{self, Shown, Style};
 use crate::ident::{Index, JobId, RunId};
 use crate::job::{Pretty, render};
+use crate::store::{BackupStep, Restored};
 
 /// How many bytes one piece is to have; it may be longer by one object.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -28,23 +31,34 @@ pub enum Progress {
     Wants(Vec<Index>),
     /// That was the last.
     Done,
+    /// The rest can't be made any more: too much has changed since it was begun.
+    Cut,
 }
 
-/// An array, or a single object, that is on its way out.
+/// An array, a single object, or lines of objects, on their way out.
 #[derive(Debug)]
 pub struct Stream {
     items: Items,
     /// The last output of the next executions, by the record that holds it, as far as it is kept.
     outputs: BTreeMap<Index, Option<Vec<u8>>>,
-    is_array: bool,
+    form: Form,
     pretty: Option<Pretty>,
     begun: bool,
     first: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    Array,
+    Single,
+    Lines,
+}
+
 #[derive(Debug)]
 pub(super) enum Items {
     Jobs(VecDeque<JobId>),
+    Backup(Lines),
+    Restored(VecDeque<(Rc<str>, Restored)>),
     /// Runs and skips, of any jobs.
     Executions(VecDeque<(JobId, Item)>, Style),
 }
@@ -82,19 +96,24 @@ impl Stream {
     pub(super) fn new(items: Items, wants_pretty: bool) -> Stream {
         let pretty = wants_pretty.then(Pretty::default);
         let outputs = BTreeMap::new();
-        Stream { items, outputs, is_array: true, pretty, begun: false, first: true }
+        Stream { items, outputs, form: Form::Array, pretty, begun: false, first: true }
     }
 
     /// One object instead of an array; `null` if it is gone when its turn comes.
     pub(super) fn single(self) -> Stream {
-        Stream { is_array: false, ..self }
+        Stream { form: Form::Single, ..self }
+    }
+
+    /// Lines instead of an array, as the items make them.
+    pub(super) fn lines(self) -> Stream {
+        Stream { form: Form::Lines, ..self }
     }
 
     /// Appends the next piece to `out`, and says what comes next.
     pub fn produce(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> Progress {
         let mut piece = Vec::with_capacity(PIECE_BYTES / 8);
         let mut progress = Progress::More;
-        if !self.begun && self.is_array {
+        if !self.begun && self.form == Form::Array {
             piece.push(b'[');
         }
         self.begun = true;
@@ -102,19 +121,16 @@ impl Stream {
             let wanted = self.wanted(view);
             progress = match (wanted.is_empty(), self.is_at_end()) {
                 (false, _) => Progress::Wants(wanted),
-                (true, false) => {
-                    self.next(view, &mut piece);
-                    Progress::More
-                }
+                (true, false) => self.next(view, &mut piece),
                 (true, true) => Progress::Done,
             };
         }
         let done = progress == Progress::Done;
         if done {
-            piece.extend_from_slice(match (self.is_array, self.first) {
-                (true, _) => b"]",
-                (false, true) => b"null",
-                (false, false) => b"",
+            piece.extend_from_slice(match (self.form, self.first) {
+                (Form::Array, _) => b"]",
+                (Form::Single, true) => b"null",
+                (Form::Single, false) | (Form::Lines, _) => b"",
             });
         }
         match &mut self.pretty {
@@ -137,6 +153,9 @@ impl Stream {
     fn is_at_end(&self) -> bool {
         match &self.items {
             Items::Jobs(jobs) => jobs.is_empty(),
+            Items::Restored(jobs) => jobs.is_empty(),
+            // Its last line tells.
+            Items::Backup(_) => false,
             Items::Executions(items, _) => items.is_empty(),
         }
     }
@@ -156,13 +175,24 @@ impl Stream {
     }
 
     /// Appends the next object, if it still exists.
-    fn next(&mut self, view: &View<'_>, piece: &mut Vec<u8>) {
+    fn next(&mut self, view: &View<'_>, piece: &mut Vec<u8>) -> Progress {
         let length = piece.len();
-        if !self.first {
+        if !self.first && self.form != Form::Lines {
             piece.push(b',');
         }
         let object = piece.len();
         match &mut self.items {
+            Items::Backup(lines) => match lines.next(view, PIECE_BYTES, piece) {
+                BackupStep::More => {}
+                BackupStep::Done => return Progress::Done,
+                BackupStep::Void => return Progress::Cut,
+            },
+            Items::Restored(jobs) => {
+                if let Some((name, result)) = jobs.pop_front() {
+                    let object = serde_json::json!({ "name": &*name, "result": result.name() });
+                    piece.extend_from_slice(object.to_string().as_bytes());
+                }
+            }
             Items::Jobs(jobs) => {
                 if let Some(job) = jobs.pop_front().and_then(|id| view.state.job(id)) {
                     render(&job.spec, &shown::hot(view, job, Vec::new()), piece);
@@ -180,5 +210,6 @@ impl Stream {
             true => self.first = false,
             false => piece.truncate(length),
         }
+        Progress::More
     }
 }

@@ -4,11 +4,13 @@
 //! [`World`] plays the node's part: it applies the record of a change, and hands a stream's pieces
 //! together. Each row of a conversation is a request and what its answer must be.
 
+mod backup;
 mod changes;
 mod guard;
 mod jobs;
 mod keys;
 mod lists;
+mod restore;
 mod routes;
 mod streams;
 
@@ -74,6 +76,11 @@ impl World {
                 self.dispatch.claimed(&self.state, &self.scheduler, job, group, self.now);
             }
             store::Change::Ended(_, run) => self.dispatch.ended(run),
+            store::Change::Restored(ref jobs) => {
+                for (_, job, _) in jobs {
+                    self.scheduler.job_put(&self.state, *job, &self.zones);
+                }
+            }
             _ => {}
         }
         self.state.check();
@@ -109,7 +116,26 @@ impl World {
                 head
             }
             Answer::Change(change) => self.change(*change),
+            Answer::Restore(restore) => {
+                let whole = restore.with_body(request.body.clone());
+                match whole.and_then(|restore| self.restore(restore)) {
+                    Ok(response) | Err(response) => response,
+                }
+            }
         }
+    }
+
+    /// Plays the node's part in a restore.
+    fn restore(&mut self, mut restore: Restore) -> Result<Response, Response> {
+        while let Some(part) = restore.next(&self.view(), 1)? {
+            self.apply(Record::RestorePart(Box::new(part)));
+        }
+        let commit = restore.commit(&self.view(), 1)?;
+        let record = keyed(Record::RestoreCommit(commit), restore.key.clone());
+        let store::Change::Restored(jobs) = self.apply(record) else { panic!("it is whole") };
+        let (mut head, mut stream) = restore.answer(&jobs);
+        head.body = Body::Bytes(self.read(&mut stream));
+        Ok(head)
     }
 
     /// All of a stream, which is told what it wants to know.
@@ -123,6 +149,7 @@ impl World {
                     stream.give(records.into_iter().map(kept).collect());
                 }
                 Progress::Done => return all,
+                Progress::Cut => panic!("nothing has changed so much"),
             }
         }
     }
@@ -215,7 +242,11 @@ impl World {
 #[track_caller]
 fn check_always(response: &Response, shown: &str) {
     let body = body_text(response);
-    if response.status != 304 {
+    if header(response, "Content-Type") == Some("application/x-ndjson") {
+        for line in body.lines() {
+            serde_json::from_str::<serde_json::Value>(line).expect(shown);
+        }
+    } else if response.status != 304 {
         let json: serde_json::Value = serde_json::from_str(&body).expect(shown);
         if response.status >= 400 && json != "I am a follower" && json.get("ready").is_none() {
             let sentence = json["error"].as_str().expect(shown);

@@ -200,6 +200,16 @@ fn fields(record: &Record, secrets: bool) -> Map<String, Value> {
         Record::Checkpoint { previous } => json!({
             "previous": previous.map(|(index, _)| index.0),
         }),
+        Record::RestorePart(part) => {
+            let mut object = put_json(&part.put, secrets);
+            object["restore"] = part.restore.into();
+            object["created"] = part.created.map_or(Value::Null, wall);
+            object["updated"] = part.updated.map_or(Value::Null, wall);
+            object
+        }
+        Record::RestoreCommit(commit) => json!({
+            "restore": commit.restore, "jobs": commit.jobs, "replace": commit.replace,
+        }),
         Record::Keyed(keyed) => {
             let mut inner = fields(&keyed.record, secrets);
             inner.insert("key".into(), keyed.key.text.as_str().into());

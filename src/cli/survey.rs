@@ -248,6 +248,8 @@ pub(super) fn kind_name(record: &Record) -> &'static str {
         Record::ClockCorrected { .. } => "clock_corrected",
         Record::Keyed(keyed) => kind_name(&keyed.record),
         Record::Checkpoint { .. } => "checkpoint",
+        Record::RestorePart(_) => "restore_part",
+        Record::RestoreCommit(_) => "restore_commit",
     }
 }
 

@@ -37,12 +37,13 @@ impl BodyReader {
         }
     }
 
-    /// Moves text from `input` to `body`. Returns how much of `input` is used up, and whether the
-    /// body is complete.
+    /// Moves text from `input` to `body`, which may have `body_max` bytes. Returns how much of
+    /// `input` is used up, and whether the body is complete.
     pub(super) fn read(
         &mut self,
         input: &[u8],
         body: &mut Vec<u8>,
+        body_max: usize,
         limits: &Limits,
     ) -> Result<(usize, bool), Refusal> {
         match self {
@@ -52,7 +53,7 @@ impl BodyReader {
                 *left -= taken.len();
                 Ok((taken.len(), *left == 0))
             }
-            BodyReader::Chunked(reader) => reader.read(input, body, limits),
+            BodyReader::Chunked(reader) => reader.read(input, body, body_max, limits),
         }
     }
 }
@@ -95,6 +96,7 @@ impl ChunkReader {
         &mut self,
         input: &[u8],
         body: &mut Vec<u8>,
+        body_max: usize,
         limits: &Limits,
     ) -> Result<(usize, bool), Refusal> {
         let mut used = 0;
@@ -111,7 +113,7 @@ impl ChunkReader {
                 continue;
             }
             used += 1;
-            if self.step(byte, body.len(), limits)? {
+            if self.step(byte, body_max.saturating_sub(body.len()), body_max, limits)? {
                 return Ok((used, true));
             }
         }
@@ -119,10 +121,16 @@ impl ChunkReader {
     }
 
     /// True when `byte`, which belongs to no text, ends the body.
-    fn step(&mut self, byte: u8, body_bytes: usize, limits: &Limits) -> Result<bool, Refusal> {
+    fn step(
+        &mut self,
+        byte: u8,
+        room: usize,
+        body_max: usize,
+        limits: &Limits,
+    ) -> Result<bool, Refusal> {
         match (&mut self.part, byte) {
             (ChunkPart::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                self.add_digit(byte, body_bytes, limits.body_max_bytes)?;
+                self.add_digit(byte, room, body_max)?;
             }
             (ChunkPart::Size, b'\r') if self.digits > 0 => self.part = ChunkPart::SizeBreak,
             (ChunkPart::Size, b';') if self.digits > 0 => self.part = ChunkPart::Extension,
@@ -152,14 +160,14 @@ impl ChunkReader {
         Ok(false)
     }
 
-    fn add_digit(&mut self, byte: u8, body_bytes: usize, max: usize) -> Result<(), Refusal> {
+    fn add_digit(&mut self, byte: u8, room: usize, max: usize) -> Result<(), Refusal> {
         if self.digits == SIZE_MAX_DIGITS {
             return Err(Refusal::ChunkSize);
         }
         self.digits += 1;
         let digit = char::from(byte).to_digit(16).map_or(0, |digit| digit as usize);
         self.size = self.size.saturating_mul(16).saturating_add(digit);
-        if self.size > max.saturating_sub(body_bytes) {
+        if self.size > room {
             return Err(Refusal::TooLarge(Part::Body, max));
         }
         Ok(())

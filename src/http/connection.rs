@@ -351,6 +351,7 @@ impl Connection {
             self.start_output(now).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.phase = Phase::Body(Box::new(Receiving {
+            body_max: self.settings.limits.body_max(&head.request.path),
             request: head.request,
             reader: BodyReader::new(head.body),
             started: now,
@@ -364,6 +365,7 @@ impl Connection {
         let (used, complete) = receiving.reader.read(
             self.input.rest(),
             &mut receiving.request.body,
+            receiving.body_max,
             &self.settings.limits,
         )?;
         self.input.consume(used);

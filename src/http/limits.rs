@@ -24,6 +24,8 @@ pub struct Limits {
     pub fields_max: usize,
     /// Largest body after the chunks are taken apart; beyond it 413.
     pub body_max_bytes: usize,
+    /// A path of which bodies may be larger, and how large.
+    pub larger_body: Option<(&'static str, usize)>,
     /// How long a connection may stay without a request; then it is closed silently.
     pub idle: Duration,
     /// From the first byte of a head to its last; then 408.
@@ -49,6 +51,7 @@ impl Default for Limits {
             header_max_bytes: 16 * 1024,
             fields_max: 100,
             body_max_bytes: 1024 * 1024,
+            larger_body: None,
             idle: Duration::from_secs(60),
             header_wait: Duration::from_secs(10),
             body_wait: Duration::from_secs(30),
@@ -56,6 +59,16 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             linger: Duration::from_secs(5),
             linger_max_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// Largest body of a request for `path`.
+    pub(super) fn body_max(&self, path: &str) -> usize {
+        match self.larger_body {
+            Some((larger, bytes)) if path.trim_end_matches('/') == larger => bytes,
+            Some(_) | None => self.body_max_bytes,
         }
     }
 }

@@ -174,7 +174,7 @@ impl Head {
         }
         let target = Target::parse(parsed.path.unwrap_or_default(), &method)?;
         let host = host(&headers, version_10)?;
-        let body = body_length(&headers, version_10, limits)?;
+        let body = body_length(&headers, version_10, limits.body_max(target.path))?;
         let expects_continue = expects_continue(&headers, version_10)?;
         let request = Request {
             method,
@@ -204,7 +204,7 @@ fn host(headers: &Headers, version_10: bool) -> Result<Option<String>, Refusal> 
 fn body_length(
     headers: &Headers,
     version_10: bool,
-    limits: &Limits,
+    body_max: usize,
 ) -> Result<BodyLength, Refusal> {
     let codings: Vec<&str> = headers.all("transfer-encoding").collect();
     let lengths: Vec<&str> = headers.all("content-length").collect();
@@ -217,8 +217,8 @@ fn body_length(
         ([coding], []) if coding.eq_ignore_ascii_case("chunked") => BodyLength::Chunked,
         (_, []) => return Err(Refusal::Coding),
     };
-    if matches!(body, BodyLength::Known(bytes) if bytes > limits.body_max_bytes) {
-        return Err(Refusal::TooLarge(Part::Body, limits.body_max_bytes));
+    if matches!(body, BodyLength::Known(bytes) if bytes > body_max) {
+        return Err(Refusal::TooLarge(Part::Body, body_max));
     }
     if headers.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case("identity")) {
         return Err(Refusal::ContentEncoding);

@@ -11,6 +11,7 @@ pub mod duration;
 pub mod execution;
 mod fields;
 pub mod json;
+pub mod kept;
 mod keys;
 pub mod request;
 pub mod show;
@@ -20,9 +21,10 @@ pub mod words;
 mod write;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use execution::ExecutionView;
+pub use kept::{Kept, render_kept};
 pub use request::{Draft, Mode, Parsed, Refusal, RefusalKind, read};
 pub use show::{Hot, Pretty, Status, pretty, render};
 pub use spec::{Catchup, Concurrency, RunOn, Spec};

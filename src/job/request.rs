@@ -114,6 +114,11 @@ impl Draft {
         }
     }
 
+    /// An object that was read already.
+    pub fn of(object: Map<String, Value>) -> Draft {
+        Draft { object }
+    }
+
     /// The job's name, from the body or the path, which must agree.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ pub(super) fn random_text(rng: &mut Rng, max_chars: u64) -> String {
 
 /// A definition that [`super::read`] accepts under [`Fixed`]. It names every field, so that a new
 /// one is not forgotten.
-pub(super) fn random_spec(rng: &mut Rng) -> Spec {
+pub(crate) fn random_spec(rng: &mut Rng) -> Spec {
     let texts = |rng: &mut Rng, name: &str| {
         (0..rng.below(4)).map(|n| (format!("{name}{n}"), random_text(rng, 6))).collect()
     };

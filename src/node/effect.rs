@@ -199,4 +199,6 @@ pub enum Produced {
     Waiting,
     /// That was the last.
     Done,
+    /// The rest can't be made: whoever reads it must see that it is cut short.
+    Cut,
 }

@@ -13,6 +13,7 @@ mod effect;
 mod office;
 mod ready;
 mod requests;
+mod restore;
 mod space;
 
 pub use clock::{PATIENCE, RELEASE};
@@ -37,6 +38,7 @@ use crate::time::{Mono, Now, Wall};
 use checkpoint::Checkpoints;
 use clock::ClockGuard;
 use requests::Requests;
+use restore::Restoring;
 
 /// What a node must be told of itself.
 pub struct Settings {
@@ -92,6 +94,7 @@ pub struct Node {
     dispatch: Dispatch,
     worker: Worker,
     requests: Requests,
+    restoring: Option<Restoring>,
     /// Answers on their way out, and whether each waits for outputs from the disk.
     streams: BTreeMap<StreamId, (Stream, bool)>,
     next_stream: u64,
@@ -155,6 +158,7 @@ impl Node {
             dispatch: Dispatch::default(),
             worker,
             requests: Requests::default(),
+            restoring: None,
             streams: BTreeMap::new(),
             next_stream: 0,
             batch: Batch::default(),
@@ -174,6 +178,7 @@ impl Node {
     pub fn handle(&mut self, input: Input, now: Now) {
         self.now = now;
         self.look_at_clock();
+        let is_tick = matches!(input, Input::Tick);
         match input {
             Input::Tick | Input::ClockSet => {}
             Input::Request { id, peer, request } => self.request(id, peer, request),
@@ -195,6 +200,7 @@ impl Node {
         self.worker.tick(now);
         self.answer_late();
         self.fire();
+        self.go_on_restoring(is_tick);
         self.settle_turn();
     }
 
@@ -207,7 +213,8 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Mono> {
         // Only a leader may correct the clock, so nobody else need look.
         let clock = self.clock.poll_timeout().filter(|_| self.established.is_some());
-        let waits = [self.worker.poll_timeout(), self.late_at(), clock];
+        let restore = self.restore_can_go_on().then_some(self.now.mono);
+        let waits = [self.worker.poll_timeout(), self.late_at(), clock, restore];
         waits.into_iter().flatten().min()
     }
 
@@ -231,12 +238,16 @@ impl Node {
         let not_ready = self.not_ready();
         let progress = stream.produce(&self.view(&not_ready), buf);
         let waits = matches!(progress, Progress::Wants(_));
-        if progress != Progress::Done {
+        if !matches!(progress, Progress::Done | Progress::Cut) {
             self.streams.insert(id, (stream, waits));
         }
         match progress {
             Progress::More => Produced::More,
             Progress::Done => Produced::Done,
+            Progress::Cut => {
+                self.log(Level::Info, "a backup was cut short", Vec::new());
+                Produced::Cut
+            }
             Progress::Wants(records) => {
                 self.effects.push_back(Effect::ReadOutputs(id, records));
                 Produced::Waiting

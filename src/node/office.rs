@@ -7,7 +7,7 @@ use super::effect::{Durable, Effect, Level, Raw, Space};
 use super::requests::OUTCOME_WAIT;
 use super::{Leaving, Node};
 use crate::ident::{Epoch, Index};
-use crate::store::{Change, Entry, Member, MemberState, Record};
+use crate::store::{Change, Entry, Member, MemberState, Record, Restored};
 
 /// Who signs what no person asked for.
 pub(super) const BY_NODE: &str = "node";
@@ -69,6 +69,7 @@ impl Node {
             && self.clock.is_trusted()
             && self.space != Space::Full
             && self.leaving == Leaving::No
+            && !self.is_committing()
     }
 
     /// Whether the registry has this start of the node. Before that it may have left, or carry
@@ -190,7 +191,17 @@ impl Node {
                 self.scheduler.applied(&self.state, job, index);
             }
             Change::ClockCorrected => self.scheduler.clock_jumped(&self.state, self.now),
-            Change::Checkpoint | Change::Void(None) => {}
+            Change::Restored(ref jobs) => {
+                for &(_, job, result) in jobs {
+                    if result == Restored::Removed {
+                        self.scheduler.job_deleted(job);
+                    } else {
+                        self.scheduler.job_put(&self.state, job, &*self.zones);
+                        self.scheduler.applied(&self.state, job, index);
+                    }
+                }
+            }
+            Change::Checkpoint | Change::Staged | Change::Void(None) => {}
         }
         self.answer_applied(index, change);
     }

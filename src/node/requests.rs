@@ -72,7 +72,7 @@ struct Parked {
 
 impl Node {
     /// Handles a request, or parks it.
-    pub(super) fn request(&mut self, id: RequestId, peer: Peer, request: Box<Request>) {
+    pub(super) fn request(&mut self, id: RequestId, peer: Peer, mut request: Box<Request>) {
         let under_way = api::key_text(&request).and_then(|key| self.requests.keys.get(key));
         match under_way {
             Some(first) if first.given_up => return self.reply(id, api::outcome_unknown()),
@@ -90,11 +90,21 @@ impl Node {
                 head.body = Body::Stream(stream_id);
                 self.reply(id, head);
             }
-            Answer::Leave | Answer::Change(_) if self.leaving != Leaving::No => {
+            Answer::Leave | Answer::Change(_) | Answer::Restore(_)
+                if self.leaving != Leaving::No =>
+            {
                 self.reply(id, stopping());
             }
-            Answer::Leave | Answer::Change(_) if self.space != Space::Enough => {
+            Answer::Leave | Answer::Change(_) | Answer::Restore(_)
+                if self.space != Space::Enough =>
+            {
                 self.reply(id, disk_full());
+            }
+            Answer::Restore(restore) => {
+                match restore.with_body(std::mem::take(&mut request.body)) {
+                    Ok(restore) => self.begin_restore(id, restore),
+                    Err(response) => self.reply(id, response),
+                }
             }
             Answer::Leave => self.leave(Some(id)),
             Answer::Change(change) => self.change(id, peer, request, *change),
@@ -115,17 +125,19 @@ impl Node {
                 self.conclude(pending, index, void);
             }
         }
+        self.restore_applied(index, change);
         let job = match *change {
             store::Change::JobPut(job)
             | store::Change::JobDeleted(job)
             | store::Change::Claimed(job, _)
             | store::Change::Skipped(job)
             | store::Change::Void(Some(job)) => Some(job),
-            store::Change::ClockCorrected => None,
+            store::Change::ClockCorrected | store::Change::Restored(_) => None,
             store::Change::EpochStarted(_)
             | store::Change::Members
             | store::Change::Ended(..)
             | store::Change::Checkpoint
+            | store::Change::Staged
             | store::Change::Void(None) => return,
         };
         self.unpark(job);
@@ -139,7 +151,7 @@ impl Node {
         };
         let waits_for = change.settle.or(claimed);
         let under_way = waits_for.is_some_and(|job| self.is_under_way(job));
-        if self.requests.locked.contains(&change.name) || under_way {
+        if self.requests.locked.contains(&change.name) || under_way || self.is_restoring() {
             self.park(change.name, Parked { id, peer, request });
             return;
         }
@@ -232,7 +244,7 @@ impl Node {
         self.requests.parked.entry(name).or_default().push_back(parked);
     }
 
-    fn unpark(&mut self, job: Option<JobId>) {
+    pub(super) fn unpark(&mut self, job: Option<JobId>) {
         // A deleted job has no name here any more, so all who wait are looked through then.
         let name = job.and_then(|job| self.state.job(job)).map(|job| job.name.to_string());
         let names: Vec<String> = match name {
@@ -245,7 +257,7 @@ impl Node {
     }
 
     fn unpark_name(&mut self, name: &str) {
-        while !self.requests.locked.contains(name) {
+        while !self.requests.locked.contains(name) && !self.is_restoring() {
             let stored = self.state.job_named(name).map(|job| job.id);
             let waits_on = stored.is_some_and(|job| self.is_under_way(job));
             let Some(queue) = self.requests.parked.get_mut(name) else { return };
@@ -374,7 +386,7 @@ impl Node {
         ids.into_iter().for_each(|id| self.reply(id, answer()));
     }
 
-    fn reply(&mut self, id: RequestId, response: Response) {
+    pub(super) fn reply(&mut self, id: RequestId, response: Response) {
         if response.status == 500 {
             self.log(Level::Error, "a request met a bug", vec![("request", id.to_string())]);
         }
@@ -383,22 +395,26 @@ impl Node {
 }
 
 fn overloaded() -> Response {
-    api::unavailable("overloaded", "too many changes are waiting; try again in a moment")
+    overloaded_by("too many changes are waiting; try again in a moment")
 }
 
-fn clock_unsure() -> Response {
+pub(super) fn overloaded_by(sentence: &str) -> Response {
+    api::unavailable("overloaded", sentence)
+}
+
+pub(super) fn clock_unsure() -> Response {
     let sentence = "the clock of this node looks wrong, and gets two minutes to be set before it \
                     is believed; try again then";
     api::unavailable("starting", sentence)
 }
 
-fn disk_full() -> Response {
+pub(super) fn disk_full() -> Response {
     let sentence = "the disk of this node is full, so nothing was changed; jobs go on for as long \
                     as they can be recorded, and changes as soon as there is room";
     api::unavailable(api::DISK_FULL, sentence)
 }
 
-fn stopping() -> Response {
+pub(super) fn stopping() -> Response {
     api::unavailable("read_only", "this node is stopping and changes nothing any more")
 }
 

@@ -29,6 +29,7 @@ fn a_node_keeps_its_promises_whatever_dies() {
         counts.add(life(seed).1);
     }
     println!("{counts:?}");
+    assert!(counts.restored > 0 || number("NODE_SEED").is_some(), "no restore was in force");
 }
 
 #[test]

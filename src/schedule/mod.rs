@@ -200,8 +200,7 @@ impl Scheduler {
     /// so, though the clock was set back a little. `None` when the mark only stands for a start
     /// that is still to come.
     pub fn decided_until(&self, job: &Job) -> Option<Second> {
-        let waits = job.timing.starts.is_some_and(|starts| starts.plus(-1) == job.decided_until);
-        (!waits).then_some(job.decided_until)
+        (!job.waits_for_start()).then_some(job.decided_until)
     }
 
     /// When [`Scheduler::poll`] must be called next.

@@ -9,7 +9,7 @@ use super::answers::{KEY_MAX_BYTES, RequestKey};
 use super::jobs::TimingRef;
 use super::record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
+    RestoreCommit, RestorePart, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Boot, ClusterId, DIGEST_BYTES, Epoch, Index, JobId, NodeId, RunId, StoreId};
@@ -37,6 +37,8 @@ impl Record {
             Record::ClockCorrected { .. } => 9,
             Record::Keyed(_) => 10,
             Record::Checkpoint { .. } => 11,
+            Record::RestorePart(_) => 12,
+            Record::RestoreCommit(_) => 13,
         }
     }
 
@@ -78,6 +80,8 @@ impl Record {
                     out.u64(index.0).raw(digest);
                 });
             }
+            Record::RestorePart(part) => part.encode(out),
+            Record::RestoreCommit(commit) => commit.encode(out),
             Record::Keyed(keyed) => {
                 assert!(!matches!(keyed.record, Record::Keyed(_)), "a change has one key");
                 keyed.key.encode(out);
@@ -115,6 +119,8 @@ impl Record {
                     Ok((index, digest.try_into().map_err(short)?))
                 })?,
             },
+            12 => Record::RestorePart(Box::new(RestorePart::decode(input)?)),
+            13 => Record::RestoreCommit(RestoreCommit::decode(input)?),
             _ => return Err(DecodeError::Invalid("kind")),
         })
     }
@@ -211,7 +217,7 @@ impl Member {
 }
 
 impl JobPut {
-    fn encode(&self, out: &mut Encoder) {
+    pub(super) fn encode(&self, out: &mut Encoder) {
         out.str(&self.name).bytes(&self.spec);
         self.timing.encode(out);
         self.facts.encode(out);
@@ -219,7 +225,7 @@ impl JobPut {
         encode_second(self.anchor, out);
     }
 
-    fn decode(input: &mut Decoder<'_>) -> Result<JobPut, DecodeError> {
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<JobPut, DecodeError> {
         Ok(JobPut {
             name: input.str()?.to_owned(),
             spec: input.bytes()?.to_vec(),

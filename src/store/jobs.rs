@@ -120,6 +120,11 @@ impl Job {
         self.open_fires().next().is_some()
     }
 
+    /// Whether its mark only stands for a start that is still to come.
+    pub fn waits_for_start(&self) -> bool {
+        self.timing.starts.is_some_and(|starts| starts.plus(-1) == self.decided_until)
+    }
+
     /// Its fire of that claim, while a run of it is open.
     pub(super) fn fire(&self, group: Index) -> Option<&Fire> {
         self.past.as_ref()?.history.fire(group)
@@ -169,6 +174,11 @@ impl Past {
 
 impl State {
     pub(super) fn put_job(&mut self, put: JobPut, index: Index, wall: Wall) -> Change {
+        Change::JobPut(self.put_job_as(JobId(index.0), put, index, wall))
+    }
+
+    /// Replaces a job, or creates it under the number `id`; its number.
+    pub(super) fn put_job_as(&mut self, id: JobId, put: JobPut, index: Index, wall: Wall) -> JobId {
         let spec: Rc<[u8]> = put.spec.into();
         let timing = self.timings.take(put.timing.borrowed());
         if let Some(&id) = self.names.get(put.name.as_str()) {
@@ -185,9 +195,8 @@ impl State {
                 past.history.trim(usize::from(job.facts.keep));
             }
             self.timings.put_back(&before);
-            return Change::JobPut(id);
+            return id;
         }
-        let id = JobId(index.0);
         let name: Rc<str> = put.name.into();
         let job = Job {
             id,
@@ -204,7 +213,7 @@ impl State {
         };
         self.names.insert(name, id);
         self.jobs.insert(id, Box::new(job));
-        Change::JobPut(id)
+        id
     }
 
     pub(super) fn delete_job(&mut self, id: JobId) -> Change {

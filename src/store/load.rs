@@ -9,9 +9,11 @@ use super::State;
 use super::answers::{ANSWERS_MAX, Answered, RequestKey};
 use super::bytes::decode_second;
 use super::fires::{Fire, Run, RunState};
-use super::jobs::{Counts, Job, Past, SKIPS_MAX, Status, TimingRef};
-use super::record::{Ending, Facts, Member, Skip, Trigger};
-use super::snapshot::{ANSWER, HEADER, JOB, OPEN_FIRE, SKIPS, SUMMARIES, SUMMARIES_PER_ENTRY};
+use super::jobs::{Job, Past, SKIPS_MAX, TimingRef};
+use super::record::{Ending, Facts, Member, RestorePart, Skip, Trigger};
+use super::snapshot::{
+    ANSWER, HEADER, JOB, OPEN_FIRE, SKIPS, STAGED, SUMMARIES, SUMMARIES_PER_ENTRY, decode_counts,
+};
 use super::summary::{SUMMARY_BYTES, Summary};
 use crate::codec::{DecodeError, Decoder};
 use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId};
@@ -66,6 +68,7 @@ enum Place {
     Summaries,
     Skips,
     Answers,
+    Staged,
 }
 
 impl SnapshotLoader {
@@ -92,9 +95,13 @@ impl SnapshotLoader {
                 SUMMARIES => self.add_summaries(&mut input)?,
                 SKIPS => self.add_skips(input.list(decode_skip)?)?,
                 ANSWER => {
-                    self.close_job()?;
-                    self.place = Place::Answers;
+                    self.begin_last(Place::Answers)?;
                     self.add_answer(decode_answered(&mut input)?)?;
+                }
+                STAGED => {
+                    self.begin_last(Place::Staged)?;
+                    let index = Index(input.u64()?);
+                    self.add_staged(index, RestorePart::decode(&mut input)?)?;
                 }
                 _ => return Err(DecodeError::Invalid("tag").into()),
             }
@@ -170,7 +177,7 @@ impl SnapshotLoader {
             anchor: Second(input.i64()?),
             created: Wall(input.i64()?),
             updated: Wall(input.i64()?),
-            past: input.option(decode_counts)?.map(Box::new),
+            past: input.option(decode_past)?.map(Box::new),
         })
     }
 
@@ -239,6 +246,27 @@ impl SnapshotLoader {
         }
     }
 
+    /// An entry comes that no job's follows.
+    fn begin_last(&mut self, place: Place) -> Result<(), SnapshotError> {
+        self.close_job()?;
+        if self.place > place {
+            return Err(SnapshotError::Order("its last parts out of order"));
+        }
+        self.place = place;
+        Ok(())
+    }
+
+    fn add_staged(&mut self, index: Index, part: RestorePart) -> Result<(), SnapshotError> {
+        let staged = &mut self.state.staged;
+        if staged.newest() >= Some(index) || index > self.state.applied {
+            return Err(SnapshotError::Order("jobs of a restore out of order"));
+        }
+        match staged.add(index, part) {
+            true => Ok(()),
+            false => Err(SnapshotError::Order("two restores, or one that is too large")),
+        }
+    }
+
     fn add_answer(&mut self, (index, answered): (Index, Answered)) -> Result<(), SnapshotError> {
         let newest = self.state.answers.iter().next_back().map(|(index, _)| index);
         if newest >= Some(index) || index > self.state.applied {
@@ -293,21 +321,8 @@ fn by_name(jobs: &[(JobId, Box<Job>)]) -> BTreeMap<Rc<str>, JobId> {
     names.into_iter().map(|(_, name, id)| (name, id)).collect()
 }
 
-fn decode_counts(input: &mut Decoder<'_>) -> Result<Past, DecodeError> {
-    let counts = Counts {
-        success_count: input.u64()?,
-        error_count: input.u64()?,
-        missed_count: input.u64()?,
-        last_success: input.option(|input| input.i64().map(Wall))?,
-        last_error: input.option(|input| input.i64().map(Wall))?,
-        status: match input.u8()? {
-            0 => Status::Untriggered,
-            1 => Status::Success,
-            2 => Status::PartiallyFailed,
-            3 => Status::Failed,
-            _ => return Err(DecodeError::Invalid("status")),
-        },
-    };
+fn decode_past(input: &mut Decoder<'_>) -> Result<Past, DecodeError> {
+    let counts = decode_counts(input)?;
     Ok(Past { counts, judged: Index(input.u64()?), ..Past::default() })
 }
 

@@ -14,8 +14,10 @@ mod jobs;
 mod load;
 mod record;
 mod replay;
+mod restore;
 mod snapshot;
 mod summary;
+mod walk;
 
 pub use answers::{ANSWERS_MAX, Answered, KEY_MAX_BYTES, RequestKey};
 pub use bytes::{ACTOR_MAX_BYTES, SCHEMA, output_in};
@@ -24,17 +26,21 @@ pub use jobs::{Counts, Job, Status};
 pub use load::{SnapshotError, SnapshotLoader};
 pub use record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
+    RestoreCommit, RestorePart, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 pub use replay::Replay;
+pub use restore::{Restored, STAGED_MAX_BYTES};
 pub use snapshot::Piece;
+pub use walk::{BACKUPS_MAX, Backup, BackupStep};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use answers::Answers;
 use jobs::Timings;
+use restore::Staged;
 use snapshot::Cursor;
+use walk::Backups;
 
 use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
 use crate::time::{Second, Wall};
@@ -65,6 +71,8 @@ pub struct State {
     checkpoint: Option<Index>,
     /// The snapshot that is being taken.
     cursor: Option<Box<Cursor>>,
+    backups: Backups,
+    staged: Staged,
 }
 
 /// What a record changed, for those who act on it.
@@ -88,8 +96,12 @@ pub enum Change {
     ClockCorrected,
     /// A snapshot of the state as it is now is wanted.
     Checkpoint,
+    /// A job of a restore was staged.
+    Staged,
+    /// Jobs were restored, in their order, and those that were removed for them.
+    Restored(Vec<(Rc<str>, JobId, Restored)>),
     /// The record no longer applied when its turn came, and changed nothing: the job it names was
-    /// deleted or edited by a record before it, or the run had ended.
+    /// deleted or edited by a record before it, the run had ended, or the restore was not whole.
     Void(Option<JobId>),
 }
 
@@ -117,7 +129,10 @@ impl State {
 
     fn apply_record(&mut self, record: Record, index: Index, wall: Wall) -> Change {
         match record {
-            Record::EpochStart { leader } => Change::EpochStarted(leader),
+            Record::EpochStart { leader } => {
+                self.drop_staged();
+                Change::EpochStarted(leader)
+            }
             Record::Config { cluster, voters } => {
                 self.cluster = cluster;
                 self.voters = voters;
@@ -137,6 +152,8 @@ impl State {
                 self.checkpoint = Some(index);
                 Change::Checkpoint
             }
+            Record::RestorePart(part) => self.stage(*part, index),
+            Record::RestoreCommit(commit) => self.commit_restore(commit, index, wall),
             Record::Keyed(keyed) => self.apply_keyed(*keyed, index, wall),
         }
     }
@@ -164,15 +181,21 @@ impl State {
         let (job, claimed) = match change {
             Change::JobPut(job) | Change::JobDeleted(job) => (job, false),
             Change::Claimed(job, _) => (job, true),
+            // Of all those jobs no one is the answer's.
+            Change::Restored(_) => (JobId(0), false),
             Change::EpochStarted(_)
             | Change::Members
             | Change::Ended(..)
             | Change::Skipped(_)
             | Change::ClockCorrected
             | Change::Checkpoint
+            | Change::Staged
             | Change::Void(_) => return change,
         };
-        let name = deleted.or_else(|| self.job(job).map(|job| Rc::clone(&job.name)));
+        let name = match change {
+            Change::Restored(_) => Some(Rc::from("")),
+            _ => deleted.or_else(|| self.job(job).map(|job| Rc::clone(&job.name))),
+        };
         if let Some(name) = name {
             let answered = Answered { key, wall, job, name, claimed };
             for (index, dropped) in self.answers.put(index, answered) {
@@ -273,7 +296,7 @@ impl State {
         // The record is the proof that all later times were never real; the newest wall time must
         // follow, or the next start would take the corrected clock for a broken one.
         self.newest_wall = to.wall();
-        self.void_snapshot();
+        self.void_walks();
         for job in self.jobs.values_mut() {
             job.decided_until = job.decided_until.min(to);
         }
@@ -299,6 +322,7 @@ impl State {
         let indexed: BTreeSet<_> = self.open_runs().collect();
         assert_eq!(open, indexed, "the index of open runs must agree with the fires");
         self.answers.check();
+        self.staged.check();
         assert!(self.jobs.keys().all(|id| !self.deleted.contains_key(id)));
         for job in self.deleted.values() {
             assert!(job.has_open_run(), "a deleted job is kept for its open runs alone");

@@ -4,6 +4,7 @@
 //! neighbour's, `bytes`.
 
 use super::answers::RequestKey;
+use super::jobs::Counts;
 use crate::ident::{Boot, ClusterId, Digest, Epoch, Index, JobId, NodeId, RunId, StoreId};
 use crate::time::{Second, Wall};
 
@@ -68,6 +69,10 @@ pub enum Record {
         /// own snapshot has another has gone astray, and must not go on.
         previous: Option<(Index, Digest)>,
     },
+    /// A job of a restore, which is not in force yet.
+    RestorePart(Box<RestorePart>),
+    /// A restore is put in force, or given up.
+    RestoreCommit(RestoreCommit),
 }
 
 /// A record with the key of the request that asked for it.
@@ -126,6 +131,32 @@ pub struct JobPut {
     pub mark: Option<Second>,
     /// Set when `@every` counts anew from here.
     pub anchor: Option<Second>,
+}
+
+/// A job that is to be restored, with what an empty cluster takes of its past.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RestorePart {
+    /// Which restore it is part of, within its office.
+    pub restore: u64,
+    /// The definition. Its mark, if any, is the one that the job had.
+    pub put: JobPut,
+    /// What was counted of its runs.
+    pub counts: Counts,
+    /// When it was created, where that is known.
+    pub created: Option<Wall>,
+    /// When its definition was written, where that is known.
+    pub updated: Option<Wall>,
+}
+
+/// The end of a restore.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RestoreCommit {
+    /// Which.
+    pub restore: u64,
+    /// How many jobs it has; nothing is restored unless so many are staged. `None` gives it up.
+    pub jobs: Option<u32>,
+    /// Whether every other job is deleted.
+    pub replace: bool,
 }
 
 /// When a job is due, as its definition says: what a leader must know of each of a million jobs

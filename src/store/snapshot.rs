@@ -1,11 +1,11 @@
 //! The state as bytes, taken by a cursor while it goes on changing.
 //!
 //! A snapshot is a sequence of entries: a header; each job in order of number, followed by its
-//! open fires, the summaries of its ended ones and its skips; answers to keyed changes. Chunks hold
-//! as many whole entries as reach [`CHUNK_BYTES`], so that the same state has the same chunks on
-//! every node, whoever asks for them in however many turns. A job that is changed before the cursor
-//! has come to it is encoded as it was, at once; so the result is the state as it was when the
-//! snapshot was begun.
+//! open fires, the summaries of its ended ones and its skips; answers to keyed changes; the jobs of
+//! a restore that is not in force. Chunks hold as many whole entries as reach [`CHUNK_BYTES`], so
+//! that the same state has the same chunks on every node, whoever asks for them in however many
+//! turns. A job that is changed before the cursor has come to it is encoded as it was, at once; so
+//! the result is the state as it was when the snapshot was begun.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -15,7 +15,9 @@ use super::answers::Answered;
 use super::bytes::{encode_nodes, encode_second};
 use super::fires::{Fire, RunState};
 use super::jobs::{Counts, Job, Past, Status};
-use crate::codec::Encoder;
+use super::record::RestorePart;
+use super::walk::{Step, Walk};
+use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Index, JobId};
 use crate::time::Wall;
 
@@ -23,9 +25,6 @@ use crate::time::Wall;
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 /// Most summaries in one entry.
 pub(super) const SUMMARIES_PER_ENTRY: usize = 512;
-/// Most bytes that jobs as they were may take, before a snapshot is given up: more has changed
-/// since it was begun than it is worth.
-pub(super) const BEFORE_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 pub(super) const HEADER: u8 = 1;
 pub(super) const JOB: u8 = 2;
@@ -33,6 +32,7 @@ pub(super) const OPEN_FIRE: u8 = 3;
 pub(super) const SUMMARIES: u8 = 4;
 pub(super) const SKIPS: u8 = 5;
 pub(super) const ANSWER: u8 = 6;
+pub(super) const STAGED: u8 = 7;
 
 /// What comes next of a snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,25 +50,21 @@ pub enum Piece {
 #[derive(Debug)]
 #[cfg_attr(test, derive(PartialEq, Eq))]
 pub(super) struct Cursor {
-    /// The state that is taken is that after this record.
-    index: Index,
+    walk: Walk<Before>,
     place: Place,
-    /// Jobs that the cursor has not come to, as they were before they were changed.
-    before: BTreeMap<JobId, Before>,
-    before_bytes: usize,
     /// Answers that were dropped since.
     dropped: BTreeMap<Index, Answered>,
-    void: bool,
     out: Chunks,
     outputs_before: Index,
     outputs: Vec<Index>,
 }
 
-/// The first thing that is not taken yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What is taken next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Place {
-    Job(JobId),
+    Jobs,
     Answer(Index),
+    Staged(Index),
     End,
 }
 
@@ -94,7 +90,7 @@ impl State {
 
     /// The next piece of the snapshot that was begun: at most some [`CHUNK_BYTES`] of work.
     pub fn snapshot_piece(&mut self) -> Piece {
-        let Some(mut cursor) = self.cursor.take().filter(|cursor| !cursor.void) else {
+        let Some(mut cursor) = self.cursor.take().filter(|cursor| !cursor.walk.is_void()) else {
             return Piece::Void;
         };
         match cursor.chunk(self) {
@@ -115,10 +111,9 @@ impl State {
         std::iter::from_fn(|| cursor.chunk(self)).collect()
     }
 
-    /// To be called before the job `id` is changed.
-    pub(super) fn save_before(&mut self, id: JobId) {
+    pub(super) fn save_for_snapshot(&mut self, id: JobId) {
         let Some(cursor) = &mut self.cursor else { return };
-        if !cursor.is_ahead(id) {
+        if !cursor.walk.is_ahead(id) {
             return;
         }
         let live = self.jobs.get(&id).map(|job| (job, false));
@@ -127,37 +122,24 @@ impl State {
         };
         let mut entries = Vec::new();
         job_entries(job, deleted, &mut |entry| entries.push(entry));
-        let newest_output = cursor.newest_output(job);
-        cursor.before_bytes += entries.iter().map(Vec::len).sum::<usize>();
-        cursor.void |= cursor.before_bytes > BEFORE_MAX_BYTES;
-        cursor.before.insert(id, Before { entries, newest_output });
+        let newest_output = newest_output(job, cursor.outputs_before);
+        let bytes = entries.iter().map(Vec::len).sum();
+        cursor.walk.keep(id, Before { entries, newest_output }, bytes);
     }
 
     /// To be called with an answer that is dropped.
     pub(super) fn save_answer(&mut self, index: Index, answered: Answered) {
         if let Some(cursor) = &mut self.cursor {
-            if index <= cursor.index && cursor.place <= Place::Answer(index) {
+            if index <= cursor.walk.index() && cursor.place <= Place::Answer(index) {
                 cursor.dropped.insert(index, answered);
             }
         }
     }
 
-    /// To be called before every job is changed at once.
     pub(super) fn void_snapshot(&mut self) {
         if let Some(cursor) = &mut self.cursor {
-            cursor.void = true;
+            cursor.walk.give_up();
         }
-    }
-}
-
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        let key = |place: &Place| match *place {
-            Place::Job(id) => (0, id.0),
-            Place::Answer(index) => (1, index.0),
-            Place::End => (2, 0),
-        };
-        key(self).partial_cmp(&key(other))
     }
 }
 
@@ -166,77 +148,57 @@ impl Cursor {
         let mut out = Chunks::default();
         out.push(header_entry(state));
         Cursor {
-            index: state.applied,
-            place: Place::Job(JobId(0)),
-            before: BTreeMap::new(),
-            before_bytes: 0,
+            walk: Walk::new(state.applied),
+            place: Place::Jobs,
             dropped: BTreeMap::new(),
-            void: false,
             out,
             outputs_before,
             outputs: Vec::new(),
         }
     }
 
-    /// Whether the job is part of the snapshot, is still to be taken, and was not changed since
-    /// the snapshot was begun.
-    fn is_ahead(&self, id: JobId) -> bool {
-        id.0 <= self.index.0 && self.place <= Place::Job(id) && !self.before.contains_key(&id)
-    }
-
-    fn newest_output(&self, job: &Job) -> Option<Index> {
-        if self.outputs_before == Index(0) {
-            return None;
-        }
-        let newest = job.past.as_ref()?.history.newest_output();
-        newest.filter(|&record| record < self.outputs_before)
-    }
-
     /// The next chunk; `None` after the last.
     fn chunk(&mut self, state: &State) -> Option<Vec<u8>> {
         while self.out.full.is_empty() {
             match self.place {
-                Place::Job(id) => self.take_jobs(state, id),
+                Place::Jobs => self.take_jobs(state),
                 Place::Answer(index) => self.take_answers(state, index),
+                Place::Staged(index) => self.take_staged(state, index),
                 Place::End => return self.out.last(),
             }
         }
         self.out.full.pop_front()
     }
 
-    /// Takes jobs from `from` on until there is a chunk.
-    fn take_jobs(&mut self, state: &State, from: JobId) {
-        let range = from..=JobId(self.index.0);
-        let mut live = state.jobs.range(range.clone()).peekable();
-        let mut deleted = state.deleted.range(range).peekable();
-        while self.out.full.is_empty() {
-            let place = self.before.first_key_value().map(|(&id, _)| id);
-            let ids = [live.peek().map(|(id, _)| **id), deleted.peek().map(|(id, _)| **id), place];
-            let Some(id) = ids.into_iter().flatten().min() else {
-                self.place = Place::Answer(Index(0));
-                return;
-            };
-            let now = live.next_if(|(at, _)| **at == id).map(|(_, job)| (job, false));
-            let gone = deleted.next_if(|(at, _)| **at == id).map(|(_, job)| (job, true));
-            if let Some(before) = self.before.remove(&id) {
-                before.entries.into_iter().for_each(|entry| self.out.push(entry));
-                self.outputs.extend(before.newest_output);
-            } else if let Some((job, deleted)) = now.or(gone) {
-                job_entries(job, deleted, &mut |entry| self.out.push(entry));
-                self.outputs.extend(self.newest_output(job));
+    /// Takes jobs until there is a chunk.
+    fn take_jobs(&mut self, state: &State) {
+        let Cursor { walk, out, outputs, outputs_before, .. } = self;
+        let at_end = walk.go_on(state, &mut |step| {
+            match step {
+                Step::Before(before) => {
+                    before.entries.into_iter().for_each(|entry| out.push(entry));
+                    outputs.extend(before.newest_output);
+                }
+                Step::Unchanged(job, deleted) => {
+                    job_entries(job, deleted, &mut |entry| out.push(entry));
+                    outputs.extend(newest_output(job, *outputs_before));
+                }
             }
-            self.place = Place::Job(JobId(id.0.saturating_add(1)));
+            out.full.is_empty()
+        });
+        if at_end {
+            self.place = Place::Answer(Index(0));
         }
     }
 
     /// Takes answers from `from` on until there is a chunk.
     fn take_answers(&mut self, state: &State, from: Index) {
-        let mut kept = state.answers.range(from, self.index).peekable();
+        let mut kept = state.answers.range(from, self.walk.index()).peekable();
         while self.out.full.is_empty() {
             let dropped = self.dropped.first_key_value().map(|(&index, _)| index);
             let next = [kept.peek().map(|(index, _)| *index), dropped].into_iter().flatten().min();
             let Some(index) = next else {
-                self.place = Place::End;
+                self.place = Place::Staged(Index(0));
                 return;
             };
             // A key that was used again has dropped its answer, and is not there twice.
@@ -249,6 +211,34 @@ impl Cursor {
             self.place = Place::Answer(Index(index.0.saturating_add(1)));
         }
     }
+
+    /// Takes jobs of a restore from `from` on until there is a chunk. Those are never changed, and
+    /// what drops them gives the snapshot up.
+    fn take_staged(&mut self, state: &State, from: Index) {
+        for (index, part) in state.staged.entries(from, self.walk.index()) {
+            self.out.push(staged_entry(index, part));
+            if !self.out.full.is_empty() {
+                self.place = Place::Staged(Index(index.0.saturating_add(1)));
+                return;
+            }
+        }
+        self.place = Place::End;
+    }
+}
+
+fn staged_entry(index: Index, part: &RestorePart) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.u8(STAGED).u64(index.0);
+    part.encode(&mut out);
+    out.into_bytes()
+}
+
+/// The newest record before `before` that holds an output of the job.
+fn newest_output(job: &Job, before: Index) -> Option<Index> {
+    if before == Index(0) {
+        return None;
+    }
+    job.past.as_ref()?.history.newest_output().filter(|&record| record < before)
 }
 
 /// The entries of a state, one by one.
@@ -260,6 +250,8 @@ pub(super) fn entries(state: &State) -> Vec<Vec<u8>> {
     jobs.sort_by_key(|(job, _)| job.id);
     jobs.iter().for_each(|(job, deleted)| job_entries(job, *deleted, &mut |one| all.push(one)));
     all.extend(state.answers.iter().map(|(index, answered)| answer_entry(index, answered)));
+    let staged = state.staged.entries(Index(0), state.applied);
+    all.extend(staged.map(|(index, part)| staged_entry(index, part)));
     all
 }
 
@@ -330,13 +322,16 @@ fn job_entry(job: &Job, deleted: bool) -> Vec<u8> {
     job.facts.encode(&mut out);
     out.u64(job.version).i64(job.decided_until.0).i64(job.anchor.0);
     out.i64(job.created.0).i64(job.updated.0);
-    out.option(job.past.as_ref(), |out, past| encode_counts(past, out));
+    out.option(job.past.as_deref(), |out, past: &Past| {
+        encode_counts(&past.counts, out);
+        out.u64(past.judged.0);
+    });
     out.into_bytes()
 }
 
-fn encode_counts(past: &Past, out: &mut Encoder) {
+pub(super) fn encode_counts(counts: &Counts, out: &mut Encoder) {
     let Counts { success_count, error_count, missed_count, last_success, last_error, status } =
-        past.counts;
+        *counts;
     out.u64(success_count).u64(error_count).u64(missed_count);
     let wall = |out: &mut Encoder, wall: Wall| {
         out.i64(wall.0);
@@ -348,7 +343,23 @@ fn encode_counts(past: &Past, out: &mut Encoder) {
         Status::PartiallyFailed => 2,
         Status::Failed => 3,
     });
-    out.u64(past.judged.0);
+}
+
+pub(super) fn decode_counts(input: &mut Decoder<'_>) -> Result<Counts, DecodeError> {
+    Ok(Counts {
+        success_count: input.u64()?,
+        error_count: input.u64()?,
+        missed_count: input.u64()?,
+        last_success: input.option(|input| input.i64().map(Wall))?,
+        last_error: input.option(|input| input.i64().map(Wall))?,
+        status: match input.u8()? {
+            0 => Status::Untriggered,
+            1 => Status::Success,
+            2 => Status::PartiallyFailed,
+            3 => Status::Failed,
+            _ => return Err(DecodeError::Invalid("status")),
+        },
+    })
 }
 
 fn fire_entry(fire: &Fire, job: &Job) -> Vec<u8> {

@@ -1,7 +1,9 @@
 //! What records do, told as conversations; and random histories, which must come out the same
 //! whether they are applied, applied again, or carried over by a snapshot in their midst.
 
+mod backups;
 mod purity;
+mod restores;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -48,6 +50,16 @@ impl World {
             Change::Skipped(job) => format!("skipped {job}"),
             Change::ClockCorrected => "corrected".into(),
             Change::Checkpoint => "checkpoint".into(),
+            Change::Staged => "staged".into(),
+            Change::Restored(jobs) => {
+                let one = |(name, id, how): (Rc<str>, JobId, Restored)| match how {
+                    Restored::Created => format!("+{name}:{id}"),
+                    Restored::Replaced => format!("={name}:{id}"),
+                    Restored::Removed => format!("-{name}:{id}"),
+                };
+                let all: Vec<String> = jobs.into_iter().map(one).collect();
+                format!("restored {}", all.join(" "))
+            }
             Change::Void(job) => job.map_or("void".into(), |job| format!("void {job}")),
         }
     }
@@ -68,7 +80,10 @@ impl World {
             "put" => Record::JobPut(JobPut {
                 name: words[1].to_owned(),
                 spec: line_bytes(words),
-                timing: timing(value("every").unwrap_or("minute")),
+                timing: Timing {
+                    starts: number("starts").map(Second),
+                    ..timing(value("every").unwrap_or("minute"))
+                },
                 facts: Facts {
                     disabled: flag("off"),
                     forbid: flag("forbid"),
@@ -77,6 +92,27 @@ impl World {
                 },
                 mark: number("mark").map(Second),
                 anchor: number("anchor").map(Second),
+            }),
+            // `part put a` stages a job as `put a` would store it.
+            "part" => {
+                let Record::JobPut(put) = self.record(&words[1..]) else { panic!("no put") };
+                let wall = |name: &str| number(name).map(|second| Second(second).wall());
+                let counts = Counts {
+                    success_count: number("good").unwrap_or(0) as u64,
+                    ..Counts::default()
+                };
+                Record::RestorePart(Box::new(RestorePart {
+                    restore: number("of").unwrap_or(1) as u64,
+                    put,
+                    counts,
+                    created: wall("created"),
+                    updated: wall("updated"),
+                }))
+            }
+            "restore" => Record::RestoreCommit(RestoreCommit {
+                restore: number("of").unwrap_or(1) as u64,
+                jobs: words[1].parse().ok(),
+                replace: flag("replace"),
             }),
             "delete" => Record::JobDelete { job: job() },
             "claim" => Record::Claim(Claim {
@@ -720,7 +756,7 @@ fn any_ending(rng: &mut Rng) -> Ending {
     }
 }
 
-const KINDS: [u8; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+const KINDS: [u8; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
 
 fn any_record(rng: &mut Rng, kind: u8) -> Record {
     let record = match kind {
@@ -781,10 +817,38 @@ fn any_record(rng: &mut Rng, kind: u8) -> Record {
         11 => Record::Checkpoint {
             previous: maybe(rng, |rng| (Index(any_number(rng)), [rng.next_u64() as u8; 32])),
         },
+        12 => {
+            let Record::JobPut(put) = any_record(rng, 4) else { unreachable!("4 is a put") };
+            let restore = any_number(rng);
+            Record::RestorePart(Box::new(part_of(rng, restore, put)))
+        }
+        13 => Record::RestoreCommit(RestoreCommit {
+            restore: any_number(rng),
+            jobs: maybe(rng, |rng| any_number(rng) as u32),
+            replace: rng.chance(1, 2),
+        }),
         other => panic!("no kind {other}"),
     };
     assert_eq!(record.kind(), kind);
     record
+}
+
+fn part_of(rng: &mut Rng, restore: u64, put: JobPut) -> RestorePart {
+    let counts = Counts {
+        success_count: any_number(rng),
+        error_count: any_number(rng),
+        missed_count: any_number(rng),
+        last_success: maybe(rng, |rng| Wall(any_number(rng) as i64)),
+        last_error: maybe(rng, |rng| Wall(any_number(rng) as i64)),
+        status: any(
+            rng,
+            &[Status::Untriggered, Status::Success, Status::PartiallyFailed, Status::Failed],
+        ),
+    };
+    let counts = if rng.chance(1, 2) { counts } else { Counts::default() };
+    let created = maybe(rng, |rng| Wall(any_number(rng) as i64));
+    let updated = maybe(rng, |rng| Wall(any_number(rng) as i64));
+    RestorePart { restore, put, counts, created, updated }
 }
 
 fn any_key(rng: &mut Rng) -> RequestKey {
@@ -838,7 +902,7 @@ fn every_record_is_read_as_it_was_written_and_only_whole() {
 #[test]
 fn unknown_kinds_schemas_and_numbers_are_refused() {
     let put = any_record(&mut Rng::new(1), 4).encode(Wall(0), "");
-    for kind in [0, 11, 12, 255] {
+    for kind in [0, 11, 12, 13, 14, 255] {
         assert!(decode(kind, &put).is_err(), "kind {kind}");
     }
     for schema in [0, SCHEMA + 1, 255] {
@@ -1037,23 +1101,44 @@ fn next_plain_record(rng: &mut Rng, state: &State) -> Record {
         return end_of(rng, state);
     }
     match rng.below(100) {
-        0 => Record::EpochStart { leader: node(rng.below(3) as u32 + 1) },
+        0 if rng.chance(1, 2) => Record::EpochStart { leader: node(rng.below(3) as u32 + 1) },
+        0 => Record::RestoreCommit(RestoreCommit {
+            restore: 1 + rng.below(2),
+            jobs: match rng.below(4) {
+                0 => maybe(rng, |rng| rng.below(3) as u32),
+                _ => Some(state.staged.entries(Index(0), state.applied()).count() as u32),
+            },
+            replace: rng.chance(1, 4),
+        }),
         1 => Record::Config { cluster: ClusterId(5), voters: some_nodes(rng) },
         2 => Record::Node(member(rng.below(9) as u32 + 1, &any_text(rng, 9))),
-        3..10 => Record::JobPut(JobPut {
-            name: format!("job{}", rng.below(12)),
-            spec: any_bytes(rng, 40),
-            timing: timing(any(rng, &["minute", "hour", "day"])),
-            facts: Facts { keep: any(rng, &[0, 1, 3, 100]), ..any_facts(rng) },
-            mark: maybe(rng, |_| job.map_or(Second(500), |job| job.decided_until.plus(5))),
-            anchor: maybe(rng, |rng| Second(rng.below(1_000) as i64)),
-        }),
+        3..10 => {
+            let put = put_of(rng, job);
+            match rng.below(5) {
+                0 => {
+                    let restore = if rng.chance(1, 9) { 2 } else { 1 };
+                    Record::RestorePart(Box::new(part_of(rng, restore, put)))
+                }
+                _ => Record::JobPut(put),
+            }
+        }
         10..12 => Record::JobDelete { job: job.map_or(JobId(77), |job| job.id) },
         12..50 => claim_of(rng, state, job),
         50..90 => end_of(rng, state),
         90..98 => skip_of(rng, state, job),
         98 => Record::Checkpoint { previous: None },
         _ => Record::ClockCorrected { to: Second(rng.below(2_000) as i64) },
+    }
+}
+
+fn put_of(rng: &mut Rng, job: Option<&Job>) -> JobPut {
+    JobPut {
+        name: format!("job{}", rng.below(12)),
+        spec: any_bytes(rng, 40),
+        timing: timing(any(rng, &["minute", "hour", "day"])),
+        facts: Facts { keep: any(rng, &[0, 1, 3, 100]), ..any_facts(rng) },
+        mark: maybe(rng, |_| job.map_or(Second(500), |job| job.decided_until.plus(5))),
+        anchor: maybe(rng, |rng| Second(rng.below(1_000) as i64)),
     }
 }
 
@@ -1244,7 +1329,7 @@ fn a_corrected_clock_and_too_many_changes_void_a_snapshot() {
         let (spec, timing) = (spec.clone(), timing("day"));
         Record::JobPut(JobPut { name, spec, timing, facts, mark: None, anchor: None })
     };
-    let jobs = snapshot::BEFORE_MAX_BYTES / spec.len() + 1;
+    let jobs = walk::BEFORE_MAX_BYTES / spec.len() + 1;
     let mut state = State::new();
     let apply = |state: &mut State, record| {
         let index = Index(state.applied().0 + 1);

@@ -138,6 +138,7 @@ fn outputs_are_asked_for_in_turn_and_shown_with_their_runs() {
                 list.give(records.into_iter().map(known).collect());
             }
             Progress::Done => break,
+            Progress::Cut => panic!("nothing is cut"),
         }
     }
     assert_eq!(asked, [32, 32, 2], "only of runs that printed something");

@@ -5,6 +5,7 @@
 //! whether it can be true; and it remembers who asked for what, for the answers to be compared.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::launcher::Launcher;
 use crate::cron::{self, Place, Schedule, Zone};
@@ -12,7 +13,7 @@ use crate::ident::{Index, JobId, RunId};
 use crate::job::Spec;
 use crate::run::order::{Cause, Entry as Known, Status};
 use crate::store::{
-    Change, Claim, End, Ending, Entry, Finished, Job, JobPut, Reason, Record, Skip, State,
+    Change, Claim, End, Ending, Entry, Finished, Job, JobPut, Reason, Record, Restored, Skip, State,
 };
 use crate::time::{Second, Wall};
 
@@ -44,6 +45,7 @@ pub(super) struct Counts {
     /// Times that the node heard of a full disk, and answers that said of no outcome.
     pub(super) full: u64,
     pub(super) unknown: u64,
+    pub(super) restored: u64,
 }
 
 impl Counts {
@@ -58,6 +60,7 @@ impl Counts {
         self.answers += other.answers;
         self.full += other.full;
         self.unknown += other.unknown;
+        self.restored += other.restored;
     }
 }
 
@@ -83,17 +86,29 @@ impl Oracle {
             Record::JobPut(put) => self.state.job_named(&put.name).cloned(),
             _ => None,
         };
+        let all: Vec<Job> = match &record {
+            Record::RestoreCommit(_) => self.state.jobs_by_name().cloned().collect(),
+            _ => Vec::new(),
+        };
         let marks = |state: &State| -> Vec<(JobId, Second)> {
             state.jobs_by_name().map(|job| (job.id, job.decided_until)).collect()
         };
         let marks_before = marks(&self.state);
         let change = self.state.apply(entry);
         self.state.check();
-        if let Record::EpochStart { .. } | Record::Node(_) | Record::Finished(_) = &record {
-            assert_eq!(marks(&self.state), marks_before, "neither offices nor ends move a mark");
+        if let Record::EpochStart { .. }
+        | Record::Node(_)
+        | Record::Finished(_)
+        | Record::RestorePart(_) = &record
+        {
+            let what = "neither offices nor ends nor what is staged move a mark";
+            assert_eq!(marks(&self.state), marks_before, "{what}");
         }
-        if matches!(change, Change::Void(_)) {
+        if matches!(change, Change::Void(_) | Change::Staged) {
             return;
+        }
+        if let Change::Restored(jobs) = &change {
+            self.restored(jobs, &all, wall.second());
         }
         match (&record, before) {
             (Record::Claim(claim), Some(job)) => self.claim(claim, &job, wall),
@@ -200,6 +215,28 @@ impl Oracle {
         assert!(mark == expected || mark == job.decided_until);
         let owed = self.owes(job).filter(|&due| due <= now);
         assert_eq!(owed, None, "{}: what was owed is decided before an edit", put.name);
+    }
+
+    fn restored(&mut self, jobs: &[(Rc<str>, JobId, Restored)], before: &[Job], now: Second) {
+        self.counts.restored += 1;
+        for (name, id, result) in jobs {
+            let old = before.iter().find(|job| job.id == *id);
+            assert_eq!(old.is_some(), *result != Restored::Created, "{name}: {result:?}");
+            if *result == Restored::Removed {
+                assert_eq!(self.state.job(*id), None, "{name} is removed");
+                continue;
+            }
+            let job = self.state.job(*id).cloned().expect("it is restored");
+            assert!(job.decided_until >= now, "{name}: nothing is owed from before a restore");
+            let Some(old) = old else { continue };
+            if old.waits_for_start() {
+                self.decided.remove(id);
+            } else {
+                assert!(job.decided_until >= old.decided_until, "{name}: a mark went back");
+            }
+            let owed = self.owes(old).filter(|&due| due <= now);
+            assert_eq!(owed, None, "{name}: what was owed is decided before a restore");
+        }
     }
 
     fn finished(&mut self, finished: &Finished, launcher: &Launcher) {

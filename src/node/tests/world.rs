@@ -43,6 +43,8 @@ pub(super) struct World {
     streams: BTreeMap<StreamId, Vec<u8>>,
     /// Whether the node knows that its disk is full.
     told_full: bool,
+    /// The last backup that was read to its end.
+    backup: Option<String>,
     /// Requests that were refused, which must not have had an effect, ever.
     refused: Vec<String>,
     next_request: u64,
@@ -125,6 +127,7 @@ impl World {
             asked: BTreeMap::new(),
             streams: BTreeMap::new(),
             told_full: false,
+            backup: None,
             refused: Vec::new(),
             next_request: 0,
             faults,
@@ -444,7 +447,7 @@ impl World {
     fn random_request(&mut self) {
         let name = NAMES[self.rng.below(5) as usize];
         let path = format!("/v1/jobs/{name}");
-        match self.rng.below(12) {
+        match self.rng.below(15) {
             0..=4 => {
                 let body = self.random_job(name);
                 let once = if self.rng.chance(1, 6) { "?runoncreate" } else { "" };
@@ -461,8 +464,27 @@ impl World {
                 self.ask(Method::Post, format!("{path}/{how}"), String::new());
             }
             10 => self.ask(Method::Get, "/v1/busy".into(), String::new()),
+            11 => self.ask(Method::Get, "/v1/backup".into(), String::new()),
+            12 | 13 => self.random_restore(),
             _ => self.ask(Method::Get, format!("{path}/executions"), String::new()),
         }
+    }
+
+    fn random_restore(&mut self) {
+        let replace = if self.rng.chance(1, 4) { "?replace" } else { "" };
+        let body = match (self.rng.below(5), self.backup.clone()) {
+            (0 | 1, Some(backup)) => backup,
+            // The last line is missing.
+            (2, Some(backup)) => backup.lines().next().unwrap().to_owned(),
+            _ => {
+                let from = self.rng.below(5) as usize;
+                let names = NAMES.iter().skip(from).take(3);
+                let jobs: Vec<String> = names.map(|name| self.random_job(name)).collect();
+                let bad = if self.rng.chance(1, 6) { r#",{"name":"f"}"# } else { "" };
+                format!("[{}{bad}]", jobs.join(","))
+            }
+        };
+        self.ask(Method::Post, format!("/v1/restore{replace}"), body);
     }
 
     fn random_job(&mut self, name: &str) -> String {
@@ -541,6 +563,8 @@ impl World {
             assert_eq!(response.status, 200, "{what}: {response:?}");
         }
         if let Body::Stream(stream) = response.body {
+            let has_effect = self.oracle.effects.contains_key(&format!("r{id}"));
+            assert!(has_effect || !asked.changes, "{what} is answered before it is durable");
             if self.rng.chance(1, 2) {
                 self.input(Input::StreamClosed(stream));
                 return;
@@ -581,9 +605,18 @@ impl World {
                 self.input(Input::StreamClosed(stream));
             }
             Produced::Waiting | Produced::More => {}
+            Produced::Cut => {
+                self.streams.remove(&stream);
+            }
             Produced::Done => {
                 let bytes = self.streams.remove(&stream).unwrap();
-                serde_json::from_slice::<serde_json::Value>(&bytes).expect("a list is JSON");
+                let values = serde_json::Deserializer::from_slice(&bytes);
+                let values: Result<Vec<serde_json::Value>, _> = values.into_iter().collect();
+                let values = values.expect("a list is JSON, and so is each line of a backup");
+                if let Some(end) = values.last().and_then(|last| last.get("jobs")) {
+                    assert_eq!(*end, values.len() - 2, "a backup tells how many jobs it has");
+                    self.backup = Some(String::from_utf8(bytes).unwrap());
+                }
             }
         }
     }

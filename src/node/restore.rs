@@ -1,0 +1,308 @@
+//! Restores: reads one a little in each turn, stages its jobs, and puts them in force at once.
+//!
+//! While it is being read, all else goes on. Before it is put in force, what jobs owe is decided,
+//! as before any change of one; from then until it is in force, other changes wait.
+
+use super::effect::{Level, Space};
+use super::requests::{clock_unsure, disk_full, overloaded_by, stopping};
+use super::{Leaving, Node};
+use crate::api::{self, Restore};
+use crate::http::{Body, Response};
+use crate::ident::{Index, RequestId, StreamId};
+use crate::store::{Change, Record, RestoreCommit};
+
+/// Bytes of a restore that are read at one tick, beside one job: what takes about a millisecond.
+const TURN_BYTES: usize = 8 * 1024;
+/// Most records that may be on their way to the disk when more is read.
+const AHEAD_MAX: usize = 1_024;
+
+/// The restore that is under way.
+#[derive(Debug)]
+pub(super) struct Restoring {
+    request: RequestId,
+    restore: Box<Restore>,
+    id: u64,
+    has_staged: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Its jobs are being read and staged.
+    Reading,
+    /// What jobs owe is being decided.
+    Settling,
+    /// It is in force when this record is applied.
+    Committing(Index),
+}
+
+impl Node {
+    /// Begins a restore, unless there is one.
+    pub(super) fn begin_restore(&mut self, request: RequestId, restore: Restore) {
+        let refused = if self.leaving != Leaving::No {
+            Some(stopping())
+        } else if self.restoring.is_some() {
+            Some(overloaded_by("another restore is under way; try again later"))
+        } else if !self.clock.is_trusted() {
+            Some(clock_unsure())
+        } else {
+            None
+        };
+        if let Some(response) = refused {
+            self.reply(request, response);
+            return;
+        }
+        // Unique within the office, and what an office leaves behind the next one drops.
+        let id = request.0;
+        let (restore, phase) = (Box::new(restore), Phase::Reading);
+        self.restoring = Some(Restoring { request, restore, id, has_staged: false, phase });
+    }
+
+    /// Whether changes must wait for a restore.
+    pub(super) fn is_restoring(&self) -> bool {
+        self.restoring.as_ref().is_some_and(|restoring| restoring.phase != Phase::Reading)
+    }
+
+    /// Whether a restore is on its way to the disk as a whole. What would be decided until it is
+    /// there would be decided by definitions that it replaces.
+    pub(super) fn is_committing(&self) -> bool {
+        let commits = |restoring: &Restoring| matches!(restoring.phase, Phase::Committing(_));
+        self.restoring.as_ref().is_some_and(commits)
+    }
+
+    /// Whether a restore can go on without anything happening first.
+    pub(super) fn restore_can_go_on(&self) -> bool {
+        let reads = |restoring: &Restoring| restoring.phase == Phase::Reading;
+        self.restoring.as_ref().is_some_and(reads) && self.log.len() < AHEAD_MAX
+    }
+
+    /// Does a little of the restore that is under way, and reads of it only when `may_read` says
+    /// that a turn of the loop has begun: what the disk has to tell in one turn may be much.
+    pub(super) fn go_on_restoring(&mut self, may_read: bool) {
+        let Some(mut restoring) = self.restoring.take() else { return };
+        match self.restore_turn(&mut restoring, may_read) {
+            Ok(()) => self.restoring = Some(restoring),
+            Err(response) => self.give_up_restore(restoring, response),
+        }
+    }
+
+    /// Answers when the record at `index`, which has just been applied, puts the restore in force.
+    pub(super) fn restore_applied(&mut self, index: Index, change: &Change) {
+        let is_it = |restoring: &mut Restoring| restoring.phase == Phase::Committing(index);
+        let Some(restoring) = self.restoring.take_if(is_it) else { return };
+        let Change::Restored(restored) = change else {
+            self.reply(restoring.request, api::overtaken());
+            self.unpark(None);
+            return;
+        };
+        let fields = vec![("jobs", restored.len().to_string())];
+        self.log(Level::Info, "restored", fields);
+        let (mut head, stream) = restoring.restore.answer(restored);
+        self.next_stream += 1;
+        let stream_id = StreamId(self.next_stream);
+        self.streams.insert(stream_id, (*stream, false));
+        head.body = Body::Stream(stream_id);
+        self.reply(restoring.request, head);
+    }
+
+    fn restore_turn(&mut self, restoring: &mut Restoring, may_read: bool) -> Result<(), Response> {
+        if matches!(restoring.phase, Phase::Committing(_)) {
+            return Ok(());
+        }
+        if self.leaving != Leaving::No {
+            return Err(stopping());
+        }
+        if self.space != Space::Enough {
+            return Err(disk_full());
+        }
+        if restoring.phase == Phase::Reading && may_read && self.log.len() < AHEAD_MAX {
+            self.read_restore(restoring)?;
+        }
+        if restoring.phase == Phase::Settling && !self.may_be_owed() {
+            if !self.clock.is_trusted() {
+                return Err(clock_unsure());
+            }
+            self.commit_restore(restoring)?;
+        }
+        Ok(())
+    }
+
+    fn read_restore(&mut self, restoring: &mut Restoring) -> Result<(), Response> {
+        let from = restoring.restore.at();
+        while restoring.restore.at() - from < TURN_BYTES {
+            let not_ready = self.not_ready();
+            let next = restoring.restore.next(&self.view(&not_ready), restoring.id)?;
+            let Some(part) = next else {
+                restoring.phase = Phase::Settling;
+                break;
+            };
+            restoring.has_staged = true;
+            self.append(Record::RestorePart(Box::new(part)), &restoring.restore.actor);
+        }
+        Ok(())
+    }
+
+    fn commit_restore(&mut self, restoring: &mut Restoring) -> Result<(), Response> {
+        let not_ready = self.not_ready();
+        let commit = restoring.restore.commit(&self.view(&not_ready), restoring.id)?;
+        let record = api::keyed(Record::RestoreCommit(commit), restoring.restore.key.clone());
+        restoring.phase = Phase::Committing(self.append(record, &restoring.restore.actor));
+        Ok(())
+    }
+
+    /// Whether a job may owe something that is not decided, as far as this node can decide it.
+    fn may_be_owed(&self) -> bool {
+        let moves_mark = |entry: &crate::store::Entry| match &entry.record {
+            Record::JobPut(_)
+            | Record::JobDelete { .. }
+            | Record::Claim(_)
+            | Record::Skip(_)
+            | Record::ClockCorrected { .. }
+            | Record::Keyed(_) => true,
+            Record::EpochStart { .. }
+            | Record::Config { .. }
+            | Record::Node(_)
+            | Record::Finished(_)
+            | Record::Checkpoint { .. }
+            | Record::RestorePart(_)
+            | Record::RestoreCommit(_) => false,
+        };
+        let now = self.now.wall.second();
+        let is_due = self.scheduler.next_alarm().is_some_and(|due| due <= now);
+        (is_due && self.may_fire()) || self.log.iter().any(moves_mark)
+    }
+
+    fn give_up_restore(&mut self, restoring: Restoring, response: Response) {
+        if restoring.has_staged {
+            let commit = RestoreCommit { restore: restoring.id, jobs: None, replace: false };
+            self.append(Record::RestoreCommit(commit), &restoring.restore.actor);
+        }
+        self.reply(restoring.request, response);
+        self.unpark(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Method;
+    use crate::job::{Catchup, Spec};
+    use crate::node::Input;
+    use crate::node::testing::{
+        ask, at, every_second, get, node_after, records_of, sync, sync_one,
+    };
+
+    fn leading(spec: &Spec, owed: i64) -> Node {
+        let mut node = node_after(records_of(spec), owed);
+        let mut answers = Vec::new();
+        while !node.leads() {
+            assert!(sync_one(&mut node, &mut answers), "it leads at last");
+        }
+        node
+    }
+
+    fn job(name: &str) -> String {
+        format!(r#"{{"name":"{name}","schedule":"@manually","command":"true","note":"new"}}"#)
+    }
+
+    /// Gives the node a restore, and the turn in which it begins to read it.
+    fn restore(node: &mut Node, body: &str) {
+        ask(node, Method::Post, "/v1/restore", body);
+        let now = node.now;
+        node.handle(Input::Tick, now);
+    }
+
+    fn statuses(answers: &[Response]) -> Vec<u16> {
+        answers.iter().map(|answer| answer.status).collect()
+    }
+
+    /// Turns and durable batches until nothing is left to do.
+    fn finish(node: &mut Node) -> Vec<Response> {
+        let mut answers = sync(node);
+        while node.restoring.is_some() {
+            let now = node.now;
+            node.handle(Input::Tick, now);
+            answers.extend(sync(node));
+        }
+        answers
+    }
+
+    #[test]
+    fn what_a_job_owes_is_decided_before_it_is_restored() {
+        let all = Spec { catchup: Catchup::All, catchup_max: 10_000, ..every_second() };
+        for owed in [350, 100, 1] {
+            let mut node = leading(&all, owed);
+            restore(&mut node, &format!("[{}]", job("a")));
+            assert_eq!(statuses(&finish(&mut node)), [200], "{owed} s");
+            let job = node.state().job_named("a").unwrap();
+            assert_eq!(job.executions().count() as i64, owed, "{owed} s");
+            assert_eq!(job.decided_until, at(owed).wall.second(), "{owed} s");
+        }
+    }
+
+    #[test]
+    fn changes_wait_until_a_restore_is_in_force_and_another_restore_is_refused() {
+        let mut node = leading(&every_second(), 0);
+        sync(&mut node);
+        restore(&mut node, &format!("[{},{}]", job("a"), job("b")));
+        ask(&mut node, Method::Patch, "/v1/jobs/a", r#"{"owner":"x"}"#);
+        ask(&mut node, Method::Delete, "/v1/jobs/b", "");
+        ask(&mut node, Method::Post, "/v1/jobs", &job("c"));
+        assert_eq!(get(&mut node, "/v1/jobs/b").0, 404, "it is not in force");
+        restore(&mut node, "[]");
+        // What is not in force is not there to be deleted.
+        assert_eq!(statuses(&finish(&mut node)), [404, 503, 200, 201, 201]);
+        let state = node.state();
+        let a = state.job_named("a").unwrap();
+        let spec = Spec::from_bytes(&a.spec).unwrap();
+        assert_eq!((spec.note.as_str(), spec.owner.as_str()), ("new", "x"));
+        assert!(state.job_named("b").is_some() && state.job_named("c").is_some());
+    }
+
+    #[test]
+    fn a_long_restore_is_read_in_many_turns_and_other_changes_go_on() {
+        let mut node = leading(&every_second(), 0);
+        sync(&mut node);
+        let jobs: Vec<String> = (0..5_000).map(|number| job(&format!("job{number}"))).collect();
+        restore(&mut node, &format!("[{}]", jobs.join(",")));
+        assert!(node.log.len() <= 2 + TURN_BYTES / job("job0").len(), "{}", node.log.len());
+        ask(&mut node, Method::Post, "/v1/jobs", &job("other"));
+        let mut turns = 0;
+        while node.restore_can_go_on() {
+            let (now, before) = (node.now, node.log.len());
+            node.handle(Input::Tick, now);
+            assert!(node.log.len() - before <= 2 + TURN_BYTES / job("job0").len());
+            turns += 1;
+        }
+        assert!(node.log.len() < AHEAD_MAX + TURN_BYTES / 64, "{} on the way", node.log.len());
+        assert!(turns > 2, "{turns}");
+        assert_eq!(statuses(&finish(&mut node)), [201, 200]);
+        assert_eq!(node.state().jobs_by_name().len(), 5_002);
+    }
+
+    #[test]
+    fn a_restore_that_is_refused_leaves_nothing_behind() {
+        let jobs: Vec<String> = (0..500).map(|number| job(&format!("job{number}"))).collect();
+        let bad = format!("[{},{{}}]", jobs.join(","));
+        for (what, status) in [("bad", 400), ("stop", 503)] {
+            let mut node = leading(&every_second(), 0);
+            sync(&mut node);
+            let before = node.state().jobs_by_name().len();
+            restore(&mut node, &bad);
+            if what == "stop" {
+                let now = node.now;
+                node.handle(Input::Stop, now);
+            }
+            assert_eq!(statuses(&finish(&mut node)), [status], "{what}");
+            assert_eq!(node.state().jobs_by_name().len(), before, "{what}");
+            let staged: Vec<Vec<u8>> = node.state().snapshot();
+            let bytes: usize = staged.iter().map(Vec::len).sum();
+            assert!(bytes < 2_000, "{what}: {bytes} bytes are left");
+        }
+        // A clock that is not believed moves no marks.
+        let mut node = leading(&every_second(), -8 * 3_600);
+        restore(&mut node, &format!("[{}]", job("b")));
+        assert_eq!(statuses(&finish(&mut node)), [503]);
+        assert!(node.state().job_named("b").is_none());
+    }
+}
