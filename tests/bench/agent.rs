@@ -15,6 +15,7 @@ mod lateness;
 mod numbers;
 mod posts;
 
+use posts::Jobs;
 use std::path::Path;
 
 const RUNS: usize = 3;
@@ -42,8 +43,9 @@ fn main() {
         lateness::measure(&tools, lateness::THOUSAND, runs);
     }
     if wanted("posts") {
-        posts::measure(1, runs);
-        posts::measure(64, runs);
+        for (outstanding, jobs) in [(1, Jobs::Kept), (256, Jobs::Kept), (256, Jobs::New)] {
+            posts::measure(outstanding, jobs, runs);
+        }
     }
     if wanted("large") {
         large::measure(runs);
