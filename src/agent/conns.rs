@@ -16,6 +16,8 @@ use crate::sys::{unix_socket, user};
 use crate::time::Mono;
 use crate::timer::TimerQueue;
 
+/// Bytes that one read takes at most.
+const READ_BYTES: usize = 16 * 1024;
 /// Most bytes that one connection may give in one turn.
 const READ_TURN_BYTES: usize = 128 * 1024;
 /// Most bytes that requests under way may take, over all connections; beyond, the connection that
@@ -87,6 +89,8 @@ pub(super) struct Conns {
     /// The sum over all connections of strangers, and of those who may restore.
     held: [usize; 2],
     ending: bool,
+    /// Where every read goes first; made once, because to clear it costs more than a request.
+    buffer: Box<[u8]>,
 }
 
 impl Conns {
@@ -106,6 +110,7 @@ impl Conns {
             next_request: 0,
             held: [0; 2],
             ending: false,
+            buffer: vec![0; READ_BYTES].into(),
         }
     }
 
@@ -161,7 +166,7 @@ impl Conns {
         let Some(conn) = self.conns.get_mut(&token) else { return false };
         let mut again = false;
         if conn.readable && conn.http.wants_read() {
-            again = conn.read(now);
+            again = conn.read(&mut self.buffer, now);
         }
         // Once more after the write, which may have made room for a request that waited behind a
         // long answer: no event would tell of it.
@@ -380,13 +385,12 @@ impl Conn {
     }
 
     /// Reads what is there, at most a turn's worth; true when there may be more.
-    fn read(&mut self, now: Mono) -> bool {
-        let mut buffer = [0; 16 * 1024];
+    fn read(&mut self, buffer: &mut [u8], now: Mono) -> bool {
         let mut taken = 0;
         while self.http.wants_read() {
             let read = match &mut self.stream {
-                Stream::Tcp(stream) => stream.read(&mut buffer),
-                Stream::Unix(stream) => stream.read(&mut buffer),
+                Stream::Tcp(stream) => stream.read(buffer),
+                Stream::Unix(stream) => stream.read(buffer),
             };
             match read {
                 Ok(0) => {

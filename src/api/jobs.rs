@@ -270,7 +270,8 @@ pub(super) fn facts(spec: &Spec) -> Facts {
 /// Whether two definitions are due at the same times, compared as they are read.
 fn same_times(old: &Spec, new: &Spec) -> bool {
     let read = |spec: &Spec| cron::parse(&spec.schedule).map(|expression| expression.schedule);
-    old.timezone == new.timezone && read(old) == read(new)
+    let same_schedule = || old.schedule == new.schedule || read(old) == read(new);
+    old.timezone == new.timezone && same_schedule()
 }
 
 /// The `note` of an optional body.

@@ -13,6 +13,9 @@ use crate::store::{
 };
 use crate::time::Wall;
 
+/// About what the object of a job holds beside its stored definition, in bytes.
+const SHOWN_BYTES: usize = 1_536;
+
 /// The job object, as bytes.
 pub(super) fn job(
     view: &View<'_>,
@@ -20,7 +23,7 @@ pub(super) fn job(
     warnings: Vec<String>,
     wants_pretty: bool,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(job.spec.len() + 512);
+    let mut out = Vec::with_capacity(job.spec.len() + SHOWN_BYTES);
     render(&job.spec, &hot(view, job, warnings), &mut out);
     if wants_pretty { pretty(&out) } else { out }
 }

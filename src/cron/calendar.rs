@@ -74,6 +74,9 @@ impl Field {
 
     /// The bits of `low`, `low + step` … up to `high`; the day of week 7 is 0. A step of 0 is 1.
     pub(super) fn bits(self, low: u8, high: u8, step: u8) -> u64 {
+        if step <= 1 && high <= self.max() {
+            return (u64::MAX >> (63 - high)) & (u64::MAX << low.min(63));
+        }
         (low..=high).step_by(usize::from(step.max(1))).fold(0, |bits, value| bits | self.bit(value))
     }
 

@@ -23,6 +23,9 @@ use crate::time::Mono;
 /// left to send.
 const OUTPUT_LOW_BYTES: usize = 16 * 1024;
 
+/// About what the head of an answer takes, in bytes.
+const HEAD_BYTES: usize = 256;
+
 /// Most bytes that may arrive while a request is being answered: a shell that heeds `wants_read`
 /// brings no more than one read. Beyond it the connection is dropped.
 const BACKLOG_MAX_BYTES: usize = 1024 * 1024;
@@ -424,6 +427,8 @@ impl Connection {
         };
         let settings = Arc::clone(&self.settings);
         let out = self.start_output(now);
+        let body_bytes = if let Framing::Length(bytes) = framing { bytes } else { 0 };
+        out.reserve(HEAD_BYTES + body_bytes);
         response::encode_head(response, &settings.whom, framing, persistence, out);
     }
 

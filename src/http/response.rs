@@ -131,8 +131,7 @@ pub(super) fn encode_head(
 fn push_field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    let harmless = |c: char| if c.is_control() { ' ' } else { c };
-    out.extend_from_slice(value.chars().map(harmless).collect::<String>().as_bytes());
+    out.extend_from_slice(value.replace(char::is_control, " ").as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -55,9 +55,7 @@ pub(super) fn fill(
     defaults: &Spec,
     object: &mut Map<String, Value>,
 ) -> Result<(), Refusal> {
-    for key in READ_ONLY {
-        object.remove(*key);
-    }
+    object.retain(|key, _| !READ_ONLY.contains(&key.as_str()));
     let fields = &mut Fields::new(object, "");
     fill_texts(spec, defaults, fields)?;
     fields.flag("disabled")?.put(&mut spec.disabled, &defaults.disabled);

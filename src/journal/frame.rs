@@ -149,12 +149,12 @@ impl Header {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut body = Encoder::new();
+        let mut body = Encoder::with_capacity(RECORD_HEADER_BYTES);
         body.u32(self.length).u32(self.payload_crc).u32(self.chain);
         body.u64(self.index).u64(self.epoch).u64(self.group);
         body.u8(self.kind).u8(if self.last { FLAG_LAST } else { 0 }).u16(self.schema);
         let body = body.into_bytes();
-        let mut out = Encoder::new();
+        let mut out = Encoder::with_capacity(RECORD_HEADER_BYTES);
         out.u32(crc32fast::hash(&body)).raw(&body);
         out.into_bytes()
     }

@@ -245,6 +245,9 @@ impl Node {
     }
 
     pub(super) fn unpark(&mut self, job: Option<JobId>) {
+        if self.requests.parked.is_empty() {
+            return;
+        }
         // A deleted job has no name here any more, so all who wait are looked through then.
         let name = job.and_then(|job| self.state.job(job)).map(|job| job.name.to_string());
         let names: Vec<String> = match name {

@@ -186,10 +186,9 @@ impl Scheduler {
         let Some(plan) = scheduled.plan.clone().filter(|_| scheduled.in_flight == Index(0)) else {
             return Decision::default();
         };
-        let Ok(spec) = Spec::from_bytes(&job.spec) else { return Decision::default() };
         let timeline = timeline(&plan, job);
         let owed = owed::owed(&timeline, job, now.wall.second());
-        let decision = self.decide(state, job, &spec, &timeline, &owed, now);
+        let decision = self.decide(state, job, &timeline, &owed, now);
         if decision.records.is_empty() {
             self.arm(state, id);
         }
@@ -323,13 +322,14 @@ impl Scheduler {
         &self,
         state: &State,
         job: &Job,
-        spec: &Spec,
         timeline: &Timeline<'_>,
         owed: &owed::Owed,
         now: Now,
     ) -> Decision {
         let Some(newest) = owed.newest() else { return Decision::default() };
-        let wanted = self.wanted(job, spec, newest, now.wall.second());
+        // Not before, because a job that is changed seldom owes anything.
+        let Ok(spec) = Spec::from_bytes(&job.spec) else { return Decision::default() };
+        let wanted = self.wanted(job, &spec, newest, now.wall.second());
         let mut claimed = owed.last(wanted, timeline);
         let more = claimed.len() > CLAIMS_PER_DECISION;
         // The rest stay owed, and are decided when these are applied.
@@ -351,7 +351,7 @@ impl Scheduler {
             after = skipped.last;
         }
         for due in claimed {
-            records.push(self.fire(state, job, spec, due, after));
+            records.push(self.fire(state, job, &spec, due, after));
             after = due;
         }
         Decision { records, more }
