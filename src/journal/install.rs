@@ -82,7 +82,8 @@ impl Journal {
 
     /// Goes on with the end of the snapshot: it is synced and read back in steps; what the segments
     /// that it makes needless hold of output is copied in steps; then it is put in place of the
-    /// last one, and those segments are removed. Groups may be appended between the steps.
+    /// last one, and those segments are removed one by one. Groups may be appended between the
+    /// steps.
     ///
     /// # Errors
     /// As [`Self::snapshot_chunk`]; [`WriteError::Damaged`] when it reads back differently.
@@ -95,6 +96,9 @@ impl Journal {
         outputs: &Outputs<'_>,
     ) -> Result<Progress, WriteError> {
         self.poison.check()?;
+        if self.dropping && self.pending.is_none() {
+            return self.drop_needless(storage);
+        }
         assert!(self.pending.is_some(), "an end without a snapshot");
         let Some(pending) = &mut self.pending else { return Ok(Progress::Done) };
         match pending.writer.finish_step(storage) {
@@ -109,7 +113,7 @@ impl Journal {
         }
         let Some(pending) = self.pending.take() else { return Ok(Progress::Done) };
         self.install(storage, &pending)?;
-        Ok(Progress::Done)
+        self.drop_needless(storage)
     }
 
     /// Gives up the snapshot that was begun, if any.
@@ -235,23 +239,26 @@ impl Journal {
         self.snapshot = Some((meta, pending.writer.length()));
         self.digest = pending.writer.digest();
         self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_sub(pending.bytes_before);
-        self.drop_needless(storage)
+        self.dropping = true;
+        Ok(())
     }
 
-    /// Removes the segments that lie wholly within the snapshot, but never the last.
-    fn drop_needless(&mut self, storage: &mut dyn Storage) -> Result<(), WriteError> {
+    /// Removes one of the segments that lie wholly within the snapshot, but never the last. One at
+    /// a time, because a group that waits meanwhile waits for as long as the disk takes to free it.
+    fn drop_needless(&mut self, storage: &mut dyn Storage) -> Result<Progress, WriteError> {
         let next = self.snapshot().map_or(Index(0), |meta| meta.seam.next());
-        while let [oldest, second, ..] = self.segments.as_slice() {
-            if second.first > next {
-                break;
+        if let [oldest, second, ..] = self.segments.as_slice() {
+            if second.first <= next {
+                let removed = remove_if_there(storage, &oldest.file);
+                removed.map_err(|error| self.poison.fail(error))?;
+                self.segments.remove(0);
+                return Ok(Progress::More);
             }
-            let removed = remove_if_there(storage, &oldest.file);
-            removed.map_err(|error| self.poison.fail(error))?;
-            self.segments.remove(0);
         }
+        self.dropping = false;
         let first = self.first_index();
         let older = self.epochs.partition_point(|&(_, start)| start <= first);
         self.epochs.drain(..older.saturating_sub(1));
-        Ok(())
+        Ok(Progress::Done)
     }
 }

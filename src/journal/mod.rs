@@ -103,6 +103,8 @@ pub struct Journal {
     bytes_since_snapshot: u64,
     tails: Tails,
     pending: Option<Pending>,
+    /// Segments that the snapshot has made needless are still there.
+    dropping: bool,
 }
 
 impl Journal {
@@ -143,6 +145,7 @@ impl Journal {
             bytes_since_snapshot: 0,
             tails: Tails::open(storage, settings.tails_max_bytes)?,
             pending: None,
+            dropping: false,
         })
     }
 
@@ -175,6 +178,7 @@ impl Journal {
             bytes_since_snapshot: found.bytes_since,
             tails: Tails::open(storage, settings.tails_max_bytes)?,
             pending: None,
+            dropping: false,
         };
         Ok((journal, found.report))
     }

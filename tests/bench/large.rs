@@ -17,6 +17,7 @@ use bellwether::store::{
 };
 use bellwether::time::{Second, Wall};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -396,7 +397,9 @@ fn put_out(disk: &SimStorage) -> TempDir {
     fs::create_dir(dir.path().join("journal")).expect("a folder can be made");
     for file in disk.list().expect("a list") {
         let bytes = disk.bytes(&file).expect("a file");
-        fs::write(dir.path().join(&file), bytes).expect("there is room");
+        let mut file = fs::File::create(dir.path().join(&file)).expect("a file can be made");
+        // On the disk, or its way there would be measured, too.
+        file.write_all(bytes).and_then(|()| file.sync_all()).expect("there is room");
     }
     dir
 }
