@@ -128,9 +128,8 @@ impl Node {
                         break SnapshotWork::Part(chunks);
                     }
                 }
-                Piece::Done(outputs) => {
-                    let outputs_old = self.checkpoints.outputs_old;
-                    break SnapshotWork::End(chunks, outputs, outputs_old);
+                Piece::Done(keep, keep_before) => {
+                    break SnapshotWork::End(chunks, keep, keep_before);
                 }
                 Piece::Void => {
                     self.log(Level::Info, "snapshot begun anew later", Vec::new());
@@ -164,7 +163,50 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::testing::{every_second, node_after, records_of};
+    use crate::node::testing::{at, every_second, node_after, records_of};
+    use crate::node::{Batch, Input, Node};
+    use crate::store::{Facts, JobPut, Timing};
+
+    /// What the disk says of old output while a snapshot is made is for the next one: of this one
+    /// nobody has looked which outputs are the newest of their jobs, and all would be dropped.
+    #[test]
+    fn a_snapshot_ends_with_the_outputs_that_it_was_begun_for() {
+        let big = |number: u32| {
+            Record::JobPut(JobPut {
+                name: format!("big{number}"),
+                spec: vec![b'x'; 60 << 10],
+                timing: Timing::default(),
+                facts: Facts { disabled: true, forbid: false, per_node: true, keep: 1 },
+                mark: None,
+                anchor: None,
+            })
+        };
+        let mut records = records_of(&every_second());
+        records.extend((0..12).map(big));
+        records.push(Record::Checkpoint { previous: None });
+        let mut node: Node = node_after(records, 0);
+        let (mut parts, mut ends) = (0, Vec::new());
+        while let Some(effect) = node.poll_effect() {
+            let input = match effect {
+                Effect::Commit(Batch { ticket, .. }) => {
+                    Input::Durable(Durable { ticket, ..Durable::default() })
+                }
+                Effect::Snapshot(index, SnapshotWork::Part(_)) => {
+                    parts += 1;
+                    node.maintain(Durable { outputs_old: Index(7), ..Durable::default() });
+                    Input::Snapshot(index, SnapshotNews::PartWritten)
+                }
+                Effect::Snapshot(_, SnapshotWork::End(_, keep, keep_before)) => {
+                    ends.push((keep, keep_before));
+                    continue;
+                }
+                _ => continue,
+            };
+            node.handle(input, at(0));
+        }
+        assert!(parts > 0, "it was made in one turn");
+        assert_eq!(ends, [(Vec::new(), Index(0))]);
+    }
 
     #[test]
     fn a_node_that_made_something_else_of_the_journal_stops() {

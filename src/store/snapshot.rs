@@ -40,8 +40,8 @@ pub enum Piece {
     /// The next chunk.
     Chunk(Vec<u8>),
     /// It is complete. These records, in order, hold the newest output of some job each, as far as
-    /// they lie before the index that was asked for.
-    Done(Vec<Index>),
+    /// they lie before this index, which is the one that was asked for when it was begun.
+    Done(Vec<Index>, Index),
     /// It can't be completed: too much has changed at once. Begin another.
     Void,
 }
@@ -100,7 +100,7 @@ impl State {
             }
             None => {
                 cursor.outputs.sort_unstable();
-                Piece::Done(cursor.outputs)
+                Piece::Done(cursor.outputs, cursor.outputs_before)
             }
         }
     }
