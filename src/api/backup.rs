@@ -74,14 +74,8 @@ fn first_line(view: &View<'_>) -> Value {
 }
 
 fn kept(job: &Job) -> Kept {
-    let counts = job.counts();
     Kept {
-        success_count: counts.success_count,
-        error_count: counts.error_count,
-        missed_count: counts.missed_count,
-        last_success: counts.last_success,
-        last_error: counts.last_error,
-        status: shown::status(job),
+        counts: shown::counts(job),
         created_at: Some(job.created),
         updated_at: Some(job.updated),
         anchor: Some(job.anchor),

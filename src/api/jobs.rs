@@ -393,7 +393,7 @@ impl<'a> Filters<'a> {
 
     fn take(&self, job: &Job) -> bool {
         let cheap = self.disabled.is_none_or(|wanted| wanted == job.facts.disabled)
-            && self.status.is_none_or(|wanted| wanted == shown::status(job));
+            && self.status.is_none_or(|wanted| wanted == shown::counts(job).status);
         if !cheap {
             return false;
         }

@@ -300,12 +300,12 @@ impl Restore {
             anchor: kept.anchor,
         };
         let counts = Counts {
-            success_count: kept.success_count,
-            error_count: kept.error_count,
-            missed_count: kept.missed_count,
-            last_success: kept.last_success,
-            last_error: kept.last_error,
-            status: match kept.status {
+            success_count: kept.counts.success_count,
+            error_count: kept.counts.error_count,
+            missed_count: kept.counts.missed_count,
+            last_success: kept.counts.last_success,
+            last_error: kept.counts.last_error,
+            status: match kept.counts.status {
                 Status::Untriggered | Status::Running => store::Status::Untriggered,
                 Status::Success => store::Status::Success,
                 Status::Failed => store::Status::Failed,

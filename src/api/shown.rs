@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::View;
 use crate::ident::{Index, RunId};
 use crate::job::execution::{self, Contact, Skipped};
-use crate::job::{ExecutionView, Hot, Status, pretty, render};
+use crate::job::{Counts, ExecutionView, Hot, Status, pretty, render};
 use crate::run::dispatch::Heard;
 use crate::run::order::Stage;
 use crate::store::{
@@ -30,14 +30,8 @@ pub(super) fn job(
 
 /// What of a job changes without its user.
 pub(super) fn hot(view: &View<'_>, job: &Job, warnings: Vec<String>) -> Hot {
-    let counts = job.counts();
     Hot {
-        success_count: counts.success_count,
-        error_count: counts.error_count,
-        missed_count: counts.missed_count,
-        last_success: counts.last_success,
-        last_error: counts.last_error,
-        status: status(job),
+        counts: counts(job),
         next: view.scheduler.next_due(job, view.now).map(|due| due.wall()),
         dependent_jobs: Vec::new(),
         version: job.version,
@@ -47,13 +41,21 @@ pub(super) fn hot(view: &View<'_>, job: &Job, warnings: Vec<String>) -> Hot {
     }
 }
 
-/// The outcome of the job's last group.
-pub(super) fn status(job: &Job) -> Status {
-    match job.counts().status {
-        store::Status::Untriggered => Status::Untriggered,
-        store::Status::Success => Status::Success,
-        store::Status::Failed => Status::Failed,
-        store::Status::PartiallyFailed => Status::PartiallyFailed,
+/// What became of the job's executions.
+pub(super) fn counts(job: &Job) -> Counts {
+    let counts = job.counts();
+    Counts {
+        success_count: counts.success_count,
+        error_count: counts.error_count,
+        missed_count: counts.missed_count,
+        last_success: counts.last_success,
+        last_error: counts.last_error,
+        status: match counts.status {
+            store::Status::Untriggered => Status::Untriggered,
+            store::Status::Success => Status::Success,
+            store::Status::Failed => Status::Failed,
+            store::Status::PartiallyFailed => Status::PartiallyFailed,
+        },
     }
 }
 

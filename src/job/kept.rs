@@ -10,7 +10,7 @@ use super::canonical;
 use super::fields::{quoted, refuse};
 use super::json::kind;
 use super::request::Refusal;
-use super::show::Status;
+use super::show::{Counts, Status};
 use super::times;
 use super::write::Object;
 use crate::cron::civil;
@@ -19,18 +19,8 @@ use crate::time::{Second, Wall};
 /// What a backup holds of a job beside its definition.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Kept {
-    /// Runs that ended well.
-    pub success_count: u64,
-    /// Runs that ended badly.
-    pub error_count: u64,
-    /// Runs and due times that were skipped or missed.
-    pub missed_count: u64,
-    /// When one last ended well.
-    pub last_success: Option<Wall>,
-    /// When one last ended badly.
-    pub last_error: Option<Wall>,
-    /// Of the last group of runs.
-    pub status: Status,
+    /// What became of its executions.
+    pub counts: Counts,
     /// When it was created, where that is told.
     pub created_at: Option<Wall>,
     /// When its definition last changed, where that is told.
@@ -48,13 +38,8 @@ pub struct Kept {
 pub fn render_kept(stored: &[u8], kept: &Kept, out: &mut Vec<u8>) {
     canonical::show(stored, out);
     let mut object = Object::resume(out);
+    kept.counts.write(&mut object);
     object
-        .number("success_count", kept.success_count)
-        .number("error_count", kept.error_count)
-        .number("missed_count", kept.missed_count)
-        .maybe_time("last_success", kept.last_success)
-        .maybe_time("last_error", kept.last_error)
-        .text("status", kept.status.as_str())
         .maybe_time("created_at", kept.created_at)
         .maybe_time("updated_at", kept.updated_at)
         .maybe_time("anchor", kept.anchor.map(Second::wall))
@@ -69,12 +54,14 @@ impl Kept {
     /// With a sentence that names the key, when a value is none of its kind.
     pub fn take(object: &mut Map<String, Value>) -> Result<Kept, Refusal> {
         Ok(Kept {
-            success_count: count(object, "success_count")?,
-            error_count: count(object, "error_count")?,
-            missed_count: count(object, "missed_count")?,
-            last_success: time(object, "last_success")?,
-            last_error: time(object, "last_error")?,
-            status: status(object)?,
+            counts: Counts {
+                success_count: count(object, "success_count")?,
+                error_count: count(object, "error_count")?,
+                missed_count: count(object, "missed_count")?,
+                last_success: time(object, "last_success")?,
+                last_error: time(object, "last_error")?,
+                status: status(object)?,
+            },
             created_at: time(object, "created_at")?,
             updated_at: time(object, "updated_at")?,
             anchor: time(object, "anchor")?.map(Wall::second),
@@ -145,17 +132,12 @@ mod tests {
             let rng = &mut Rng::new(seed);
             let (spec, hot) = (random_spec(rng), random_hot(rng));
             let at = |rng: &mut Rng| Wall(rng.below(times::MAX.0 as u64) as i64).second();
-            let status = match hot.status {
+            let status = match hot.counts.status {
                 Status::Running => Status::Failed,
                 other => other,
             };
             let kept = Kept {
-                success_count: hot.success_count,
-                error_count: hot.error_count,
-                missed_count: hot.missed_count,
-                last_success: hot.last_success,
-                last_error: hot.last_error,
-                status,
+                counts: Counts { status, ..hot.counts },
                 created_at: Some(hot.created_at),
                 updated_at: rng.chance(1, 2).then_some(hot.updated_at),
                 anchor: rng.chance(1, 2).then(|| at(rng)),

@@ -26,7 +26,7 @@ pub(crate) mod testing;
 pub use execution::ExecutionView;
 pub use kept::{Kept, render_kept};
 pub use request::{Draft, Mode, Parsed, Refusal, RefusalKind, read};
-pub use show::{Hot, Pretty, Status, pretty, render};
+pub use show::{Counts, Hot, Pretty, Status, pretty, render};
 pub use spec::{Catchup, Concurrency, RunOn, Spec};
 
 use crate::time::Wall;

@@ -12,18 +12,8 @@ use super::write::Object;
 /// What changes while a job runs. Times that never came are null.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Hot {
-    /// Executions that ended well.
-    pub success_count: u64,
-    /// Executions that ended badly, lost ones too.
-    pub error_count: u64,
-    /// Executions that were skipped or missed.
-    pub missed_count: u64,
-    /// When one last ended well.
-    pub last_success: Option<Wall>,
-    /// When one last ended badly.
-    pub last_error: Option<Wall>,
-    /// Of the last group of executions.
-    pub status: Status,
+    /// What became of its executions.
+    pub counts: Counts,
     /// When it is due next.
     pub next: Option<Wall>,
     /// Names of the jobs that run after it.
@@ -36,6 +26,35 @@ pub struct Hot {
     pub updated_at: Wall,
     /// Sentences for who created it; the key is left out when there are none.
     pub warnings: Vec<String>,
+}
+
+/// What became of the executions of a job, in every object that tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Executions that ended well.
+    pub success_count: u64,
+    /// Executions that ended badly, lost ones too.
+    pub error_count: u64,
+    /// Executions that were skipped or missed.
+    pub missed_count: u64,
+    /// When one last ended well.
+    pub last_success: Option<Wall>,
+    /// When one last ended badly.
+    pub last_error: Option<Wall>,
+    /// Of the last group of executions.
+    pub status: Status,
+}
+
+impl Counts {
+    pub(super) fn write(&self, object: &mut Object<'_>) {
+        object
+            .number("success_count", self.success_count)
+            .number("error_count", self.error_count)
+            .number("missed_count", self.missed_count)
+            .maybe_time("last_success", self.last_success)
+            .maybe_time("last_error", self.last_error)
+            .text("status", self.status.as_str());
+    }
 }
 
 /// The outcome of a job's last group of executions.
@@ -68,13 +87,8 @@ words_of!(Status {
 pub fn render(stored: &[u8], hot: &Hot, out: &mut Vec<u8>) {
     canonical::show(stored, out);
     let mut object = Object::resume(out);
+    hot.counts.write(&mut object);
     object
-        .number("success_count", hot.success_count)
-        .number("error_count", hot.error_count)
-        .number("missed_count", hot.missed_count)
-        .maybe_time("last_success", hot.last_success)
-        .maybe_time("last_error", hot.last_error)
-        .text("status", hot.status.as_str())
         .maybe_time("next", hot.next)
         .list("dependent_jobs", &hot.dependent_jobs)
         .number("version", hot.version)
@@ -178,9 +192,12 @@ mod tests {
             ..Spec::default()
         };
         let hot = Hot {
-            success_count: 3,
-            last_success: Some(Wall(1_500)),
-            status: Status::PartiallyFailed,
+            counts: Counts {
+                success_count: 3,
+                last_success: Some(Wall(1_500)),
+                status: Status::PartiallyFailed,
+                ..Counts::default()
+            },
             version: 7,
             ..Hot::default()
         };

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::rng::Rng;
 use crate::time::Wall;
 
-use super::{Catchup, Concurrency, Context, Hot, RunOn, ScheduleFacts, Spec, Status, times};
+use super::{
+    Catchup, Concurrency, Context, Counts, Hot, RunOn, ScheduleFacts, Spec, Status, times,
+};
 
 /// Knows three zones. A schedule that begins with `bad` is wrong, one with `never` never fires.
 pub(super) struct Fixed {
@@ -129,12 +131,14 @@ pub(crate) fn random_spec(rng: &mut Rng) -> Spec {
 pub(super) fn random_hot(rng: &mut Rng) -> Hot {
     let at = |rng: &mut Rng| Wall(rng.below(times::MAX.0 as u64) as i64);
     Hot {
-        success_count: rng.next_u64(),
-        error_count: rng.below(9),
-        missed_count: rng.below(9),
-        last_success: rng.chance(1, 2).then(|| at(rng)),
-        last_error: rng.chance(1, 2).then(|| at(rng)),
-        status: Status::ALL[rng.below(5) as usize],
+        counts: Counts {
+            success_count: rng.next_u64(),
+            error_count: rng.below(9),
+            missed_count: rng.below(9),
+            last_success: rng.chance(1, 2).then(|| at(rng)),
+            last_error: rng.chance(1, 2).then(|| at(rng)),
+            status: Status::ALL[rng.below(5) as usize],
+        },
         next: rng.chance(1, 2).then(|| at(rng)),
         dependent_jobs: (0..rng.below(3)).map(|_| random_text(rng, 5)).collect(),
         version: rng.next_u64(),
