@@ -269,13 +269,7 @@ mod tests {
                 match effect {
                     Effect::Commit(batch) => {
                         let ticket = batch.ticket;
-                        let durable = Durable {
-                            ticket,
-                            journal_bytes: 0,
-                            snapshot_bytes: 0,
-                            runs_bytes: 0,
-                            outputs_old: Index(0),
-                        };
+                        let durable = Durable { ticket, ..Durable::default() };
                         node.handle(Input::Durable(durable), at(1));
                     }
                     Effect::Launcher(LauncherCommand::Spawn(_)) => spawns += 1,

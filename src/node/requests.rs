@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::effect::{Effect, Level};
 use super::{Leaving, Node, Space};
-use crate::api::{self, Answer, Change as Asked, Peer, RunOnce, Then};
+use crate::api::{self, Answer, Change as Asked, Peer, RunOnce, Stream, Then};
 use crate::http::{Body, Request, Response};
 use crate::ident::{Index, JobId, RequestId, StreamId};
 use crate::store::{self, ACTOR_MAX_BYTES, Entry, Record, RequestKey};
@@ -83,13 +83,7 @@ impl Node {
         let not_ready = self.not_ready();
         match api::handle(&self.view(&not_ready), &request, &peer) {
             Answer::Now(response) => self.reply(id, response),
-            Answer::Stream(mut head, stream) => {
-                self.next_stream += 1;
-                let stream_id = StreamId(self.next_stream);
-                self.streams.insert(stream_id, (*stream, false));
-                head.body = Body::Stream(stream_id);
-                self.reply(id, head);
-            }
+            Answer::Stream(head, stream) => self.reply_stream(id, head, *stream),
             Answer::Leave | Answer::Change(_) | Answer::Restore(_)
                 if self.leaving != Leaving::No =>
             {
@@ -387,6 +381,15 @@ impl Node {
         self.requests.parked.retain(|_, queue| !queue.is_empty());
         self.requests.parked_count -= ids.len();
         ids.into_iter().for_each(|id| self.reply(id, answer()));
+    }
+
+    /// Answers with `head`, and the pieces of `stream` as the body.
+    pub(super) fn reply_stream(&mut self, id: RequestId, mut head: Response, stream: Stream) {
+        self.next_stream += 1;
+        let stream_id = StreamId(self.next_stream);
+        self.streams.insert(stream_id, (stream, false));
+        head.body = Body::Stream(stream_id);
+        self.reply(id, head);
     }
 
     pub(super) fn reply(&mut self, id: RequestId, response: Response) {

@@ -7,8 +7,8 @@ use super::effect::{Level, Space};
 use super::requests::{clock_unsure, disk_full, overloaded_by, stopping};
 use super::{Leaving, Node};
 use crate::api::{self, Restore};
-use crate::http::{Body, Response};
-use crate::ident::{Index, RequestId, StreamId};
+use crate::http::Response;
+use crate::ident::{Index, RequestId};
 use crate::store::{Change, Record, RestoreCommit};
 
 /// Bytes of a restore that are read at one tick, beside one job: what takes about a millisecond.
@@ -97,12 +97,8 @@ impl Node {
         };
         let fields = vec![("jobs", restored.len().to_string())];
         self.log(Level::Info, "restored", fields);
-        let (mut head, stream) = restoring.restore.answer(restored);
-        self.next_stream += 1;
-        let stream_id = StreamId(self.next_stream);
-        self.streams.insert(stream_id, (*stream, false));
-        head.body = Body::Stream(stream_id);
-        self.reply(restoring.request, head);
+        let (head, stream) = restoring.restore.answer(restored);
+        self.reply_stream(restoring.request, head, *stream);
     }
 
     fn restore_turn(&mut self, restoring: &mut Restoring, may_read: bool) -> Result<(), Response> {
