@@ -159,8 +159,7 @@ fn read(dir: &Dir) -> Result<Contents, BootError> {
     let top = dir.try_clone().map_err(failed("open"))?;
     let mut storage = FileStorage::open(top).map_err(failed("write to"))?;
     let (mut hard, mut hard_file, hard_bad) = identity(dir, &mut storage)?;
-    let owner = Owner { cluster: hard.cluster, store: hard.store };
-    let settings = journal_settings(owner);
+    let settings = journal_settings(hard.owner());
     // Before either log is repaired: a start that is refused leaves both as they are.
     let mut runs = Vec::new();
     let part = RunsLog::inspect(&storage, hard.store, &mut |raw| {
@@ -261,8 +260,7 @@ fn genesis(storage: &mut FileStorage) -> Result<(Hard, HardFile), BootError> {
         promised_epoch: Epoch(0),
         promised_to: None,
     };
-    let owner = Owner { cluster: hard.cluster, store: hard.store };
-    let settings = journal_settings(owner);
+    let settings = journal_settings(hard.owner());
     let mut journal = Journal::create(storage, settings)?;
     let config = store::Record::Config { cluster: hard.cluster, voters: vec![node] };
     let first = Record {

@@ -4,7 +4,8 @@
 //! full disk stops it between two of these; it goes on there when it is written again.
 
 use super::boot::Files;
-use crate::journal::{GROUP_MAX_BYTES, Record, WriteError};
+use crate::ident::Ticket;
+use crate::journal::{Record, WriteError, in_groups};
 use crate::node::{Batch, Durable};
 use crate::run::runs_log;
 use crate::store::SCHEMA;
@@ -55,7 +56,7 @@ impl Group {
                 payload: &raw.payload,
             })
             .collect();
-        for part in parts(&records, Record::frame_bytes) {
+        for part in in_groups(&records, Record::frame_bytes) {
             journal.append_group(storage, part)?;
             self.records += part.len();
         }
@@ -67,7 +68,7 @@ impl Group {
             .map(|record| (record.kind(), record.encode()))
             .collect();
         let runs_records = raw_runs(&encoded);
-        for part in parts(&runs_records, |record| record.payload.len() + FRAME_BYTES) {
+        for part in in_groups(&runs_records, |record| record.payload.len() + FRAME_BYTES) {
             runs.append_group(storage, part)?;
             self.runs += part.len();
         }
@@ -75,17 +76,15 @@ impl Group {
     }
 
     /// What is to be said of each batch when all is durable, in order.
-    pub(super) fn completions<'a>(
-        &'a self,
-        files: &'a Files,
-    ) -> impl Iterator<Item = Durable> + use<'a> {
-        self.batches.iter().map(|batch| Durable {
-            ticket: batch.ticket,
+    pub(super) fn completions(&self, files: &Files) -> impl Iterator<Item = Durable> + use<'_> {
+        let all = Durable {
+            ticket: Ticket::default(),
             journal_bytes: files.journal.bytes_since_snapshot(),
             snapshot_bytes: files.journal.snapshot_bytes(),
             runs_bytes: files.runs.bytes(),
             outputs_old: files.journal.outputs_old(),
-        })
+        };
+        self.batches.iter().map(move |batch| Durable { ticket: batch.ticket, ..all })
     }
 }
 
@@ -100,29 +99,11 @@ pub(super) fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRec
         .collect()
 }
 
-/// `records` in parts of at most half a group's limit each, one record at least.
-fn parts<T>(records: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
-    let mut parts = Vec::new();
-    let (mut from, mut sum) = (0, 0);
-    for (at, record) in records.iter().enumerate() {
-        let size = bytes(record);
-        if at > from && sum + size > GROUP_MAX_BYTES / 2 {
-            parts.push(&records[from..at]);
-            (from, sum) = (at, 0);
-        }
-        sum += size;
-    }
-    if from < records.len() {
-        parts.push(&records[from..]);
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::agent::boot;
-    use crate::ident::{Epoch, Index, NodeId, Ticket};
+    use crate::ident::{Epoch, Index, NodeId};
     use crate::node::Raw;
     use crate::run::runs_log::RunsRecord;
 
@@ -159,22 +140,5 @@ mod tests {
         let bytes = files.runs.bytes();
         group.write(&mut files).unwrap();
         assert_eq!(files.runs.bytes(), bytes, "nothing is written twice");
-    }
-
-    #[test]
-    fn parts_hold_everything_once_in_order_and_none_is_too_large() {
-        let half = GROUP_MAX_BYTES / 2;
-        for (sizes, counts) in [
-            (vec![], vec![]),
-            (vec![1], vec![1]),
-            (vec![half, 1], vec![1, 1]),
-            (vec![half - 1, 1, 1], vec![2, 1]),
-            (vec![half + 5, 1], vec![1, 1]),
-            (vec![1, half + 5, 1], vec![1, 1, 1]),
-        ] {
-            let found = parts(&sizes, |&size| size);
-            assert_eq!(found.iter().map(|part| part.len()).collect::<Vec<_>>(), counts);
-            assert_eq!(found.concat(), sizes);
-        }
     }
 }

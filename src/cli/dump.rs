@@ -7,13 +7,11 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::say;
-use super::survey::{clause, kind_name, look_again, open, shown};
+use super::survey::{clause, kind_name, look_again, open, owner_of, shown};
 use crate::cron::civil;
 use crate::ident::{NodeId, RunId};
 use crate::job::Spec;
-use crate::journal::{
-    HardFile, Inspection, Item, OpenError, Owner, Part, RunsLog, Storage, owner_in,
-};
+use crate::journal::{HardFile, Inspection, Item, OpenError, Owner, Part, RunsLog, Storage};
 use crate::run::runs_log::RunsRecord;
 use crate::store::{
     Claim, Ending, Entry, Finished, JobPut, Member, MemberState, Reason, Record, Replay, Skip,
@@ -135,8 +133,7 @@ fn owner(storage: &dyn Storage) -> Result<Owner, String> {
         Err(OpenError::Damaged(_)) => None,
         Err(error) => return Err(error.to_string()),
     };
-    let named = hard.map(|hard| Owner { cluster: hard.cluster, store: hard.store });
-    named.or_else(|| owner_in(storage)).ok_or_else(|| "it holds no data of an agent".to_owned())
+    owner_of(hard, storage).ok_or_else(|| "it holds no data of an agent".to_owned())
 }
 
 fn wrong_of(part: &Part) -> Option<String> {

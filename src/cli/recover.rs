@@ -14,8 +14,8 @@ use super::{USAGE, aside, say};
 use crate::agent::{FileStorage, FileZones, SEGMENT_BYTES, UNFINISHED};
 use crate::ident::{ClusterId, Index, NodeId, StoreId};
 use crate::journal::{
-    GROUP_MAX_BYTES, Hard, HardFile, Journal, OpenError, Outputs, Owner, Progress, Record, RunsLog,
-    Settings, TAILS_MAX_BYTES,
+    Hard, HardFile, Journal, OpenError, Outputs, Progress, Record, RunsLog, Settings,
+    TAILS_MAX_BYTES, in_groups,
 };
 use crate::schedule::Scheduler;
 use crate::store::{self, Entry, Member, MemberState, SkipReason, State};
@@ -161,9 +161,11 @@ fn build(dir: &Dir, found: Survey) -> Result<Index, String> {
     let wall = now.wall.max(found.replay.state().newest_wall());
     let now = Now { wall, ..now };
     let records = added(&found, &hard, now);
-    let owner = Owner { cluster: hard.cluster, store: hard.store };
-    let settings =
-        Settings { owner, segment_bytes: SEGMENT_BYTES, tails_max_bytes: TAILS_MAX_BYTES };
+    let settings = Settings {
+        owner: hard.owner(),
+        segment_bytes: SEGMENT_BYTES,
+        tails_max_bytes: TAILS_MAX_BYTES,
+    };
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let mut journal =
         Journal::create_behind(&mut storage, settings, found.kept).map_err(|error| text(&error))?;
@@ -229,20 +231,19 @@ fn append(
     let encoded: Vec<(u8, Vec<u8>)> =
         records.iter().map(|record| (record.kind(), record.encode(wall, ACTOR))).collect();
     let epoch = journal.last().epoch;
-    let mut raw: Vec<Record<'_>> = Vec::new();
-    let mut bytes = 0;
-    for ((kind, payload), index) in encoded.iter().zip(journal.last().next().0..) {
-        let record =
-            Record { index: Index(index), epoch, kind: *kind, schema: store::SCHEMA, payload };
-        if bytes + record.frame_bytes() > GROUP_MAX_BYTES {
-            journal.append_group(storage, &raw).map_err(|error| error.to_string())?;
-            raw.clear();
-            bytes = 0;
-        }
-        bytes += record.frame_bytes();
-        raw.push(record);
+    let (first, schema) = (journal.last().next().0, store::SCHEMA);
+    let raw: Vec<Record<'_>> = (encoded.iter().zip(first..))
+        .map(|((kind, payload), index)| Record {
+            index: Index(index),
+            epoch,
+            kind: *kind,
+            schema,
+            payload,
+        })
+        .collect();
+    for group in in_groups(&raw, Record::frame_bytes) {
+        journal.append_group(storage, group).map_err(|error| error.to_string())?;
     }
-    journal.append_group(storage, &raw).map_err(|error| error.to_string())?;
     for record in records {
         let index = Index(state.applied().0 + 1);
         state.apply(Entry { index, epoch, wall, actor: ACTOR.to_owned(), record });

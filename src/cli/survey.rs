@@ -142,10 +142,7 @@ fn survey_once(storage: &dyn Storage) -> Result<Survey, String> {
         return Err("it holds no data of an agent".to_owned());
     }
     let (hard, hard_part) = survey_hard(storage);
-    let owner = match hard {
-        Some(hard) => Some(Owner { cluster: hard.cluster, store: hard.store }),
-        None => owner_in(storage),
-    };
+    let owner = owner_of(hard, storage);
     let mut found = Survey {
         hard,
         owner,
@@ -163,6 +160,11 @@ fn survey_once(storage: &dyn Storage) -> Result<Survey, String> {
         found.parts.push(part);
     }
     Ok(found)
+}
+
+/// Whose files these are: whom the identity names, or else the newest segment.
+pub(super) fn owner_of(hard: Option<Hard>, storage: &dyn Storage) -> Option<Owner> {
+    hard.map(|hard| hard.owner()).or_else(|| owner_in(storage))
 }
 
 fn survey_hard(storage: &dyn Storage) -> (Option<Hard>, Part) {

@@ -231,6 +231,25 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
+/// `records` in parts that may each be a group: of at most half of [`GROUP_MAX_BYTES`], as `bytes`
+/// says how long each is in a file, or of one record.
+pub fn in_groups<T>(records: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut parts = Vec::new();
+    let (mut from, mut sum) = (0, 0);
+    for (at, record) in records.iter().enumerate() {
+        let size = bytes(record);
+        if at > from && sum + size > GROUP_MAX_BYTES / 2 {
+            parts.push(&records[from..at]);
+            (from, sum) = (at, 0);
+        }
+        sum += size;
+    }
+    if from < records.len() {
+        parts.push(&records[from..]);
+    }
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,5 +343,22 @@ mod tests {
             assert!(std::panic::catch_unwind(|| encoded(&records)).is_err(), "{what}");
         }
         encoded(&[record(1, 1, &half)]);
+    }
+
+    #[test]
+    fn groups_hold_everything_once_in_order_and_none_is_too_large() {
+        let half = GROUP_MAX_BYTES / 2;
+        for (sizes, counts) in [
+            (vec![], vec![]),
+            (vec![1], vec![1]),
+            (vec![half, 1], vec![1, 1]),
+            (vec![half - 1, 1, 1], vec![2, 1]),
+            (vec![half + 5, 1], vec![1, 1]),
+            (vec![1, half + 5, 1], vec![1, 1, 1]),
+        ] {
+            let found = in_groups(&sizes, |&size| size);
+            assert_eq!(found.iter().map(|part| part.len()).collect::<Vec<_>>(), counts);
+            assert_eq!(found.concat(), sizes);
+        }
     }
 }

@@ -9,7 +9,7 @@
 //! before [`HardFile::store`] has returned.
 
 use super::error::{Damage, OpenError, Poison, WriteError};
-use super::segment::FORMAT_VERSION;
+use super::segment::{FORMAT_VERSION, Owner};
 use super::storage::{Storage, StorageError, Stored, remove_if_there, replace};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Boot, ClusterId, Epoch, NodeId, StoreId};
@@ -38,6 +38,13 @@ pub struct Hard {
     pub promised_epoch: Epoch,
     /// Who has this node's vote in that epoch.
     pub promised_to: Option<NodeId>,
+}
+
+impl Hard {
+    /// Whose the other files of the directory are.
+    pub fn owner(&self) -> Owner {
+        Owner { cluster: self.cluster, store: self.store }
+    }
 }
 
 /// The file, once it has been read or made.

@@ -27,7 +27,7 @@ mod writer;
 mod tests;
 
 pub use error::{Damage, OpenError, WriteError};
-pub use frame::{GROUP_MAX_BYTES, PAYLOAD_MAX_BYTES, Record, Seam};
+pub use frame::{GROUP_MAX_BYTES, PAYLOAD_MAX_BYTES, Record, Seam, in_groups};
 pub use hard::{Hard, HardFile, Loaded};
 pub use inspect::{Inspection, Part, Visit, owner_in};
 pub use recovery::{Report, Torn};
