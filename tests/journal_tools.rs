@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Agent, Client, DEADLINE, NOBODY, is_root, wait_until};
+use common::{Agent, Client, DEADLINE, NOBODY, is_root, say, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -335,6 +335,7 @@ fn what_is_no_directory_of_ours_is_refused_by_name() {
 #[test]
 fn who_may_not_look_is_told_so_and_another_user_changes_nothing() {
     if !is_root() {
+        say("not run as root: what another user gets was NOT checked");
         return;
     }
     let stopped = Stopped::new();

@@ -15,7 +15,6 @@ mod users;
 
 use common::{Agent, Client, Reply};
 use serde_json::Value;
-use std::io::Write;
 
 /// A route, as the table in the program has it.
 struct Route {
@@ -78,11 +77,6 @@ fn with_job(agent: &Agent) -> Value {
 
 fn jobs(agent: &Agent) -> Value {
     agent.unix().get("/v1/jobs").expect(200).json()
-}
-
-/// Says something that a test which passes is heard with, too.
-fn say(what: &str) {
-    writeln!(std::io::stderr(), "security: {what}").expect("somebody hears");
 }
 
 /// One request with further headers; the client's own `Host` is left out.

@@ -21,6 +21,7 @@ pub(crate) use moment::{Seed, pass, wait_for_a_file_beside};
 pub(crate) use process::{Pid, alive, leftovers, send};
 pub(crate) use user::{NOBODY, as_user, is_root};
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that a healthy agent does at once. Long, because a machine under
@@ -29,6 +30,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Pause between two questions of [`wait_until`].
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// Says something that a test which passes is heard with, too: what it left out is no secret.
+pub(crate) fn say(what: &str) {
+    writeln!(std::io::stderr(), "{}: {what}", env!("CARGO_CRATE_NAME")).expect("somebody hears");
+}
 
 /// Asks `question` until it answers, and returns the answer. The only place in the tests that
 /// sleeps: for what cannot be waited for by an event.

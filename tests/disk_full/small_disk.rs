@@ -1,7 +1,7 @@
 //! A small file system in memory, in a mount namespace of its own, which an agent's data directory
 //! is on. It goes when the last process in its namespace has ended.
 
-use crate::common::{Agent, Builder, is_root};
+use crate::common::{Agent, Builder, is_root, say};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -38,9 +38,7 @@ impl SmallDisk {
             Err(error) => {
                 let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
                 assert!(!ci, "no small disk can be mounted here: {error}");
-                // Past the capture of what tests print: a test that is left out is no secret.
-                let told = format!("NOT RUN, no small disk can be mounted here: {error}\n");
-                io::stderr().write_all(told.as_bytes()).expect("standard error is open");
+                say(&format!("NOT RUN, no small disk can be mounted here: {error}"));
                 None
             }
         }

@@ -1,7 +1,7 @@
 //! Other users of the machine, over TCP and the Unix socket.
 
-use crate::common::{Agent, Client, DEADLINE, NOBODY, as_user, is_root, wait_until};
-use crate::{Route, jobs, routes, say, with_job};
+use crate::common::{Agent, Client, DEADLINE, NOBODY, as_user, is_root, say, wait_until};
+use crate::{Route, jobs, routes, with_job};
 use serde_json::json;
 use std::fs;
 use std::io::ErrorKind;
