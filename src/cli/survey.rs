@@ -52,9 +52,9 @@ impl Survey {
 /// Opens a directory that must be there.
 ///
 /// # Errors
-/// A sentence that names it.
+/// A clause about it.
 pub(super) fn open(path: &Path) -> Result<Dir, String> {
-    Dir::open(path).map_err(|error| format!("cannot open {}: {error}", shown(path)))
+    Dir::open(path).map_err(|error| format!("cannot open it: {error}"))
 }
 
 /// The path as it can be printed.

@@ -256,7 +256,7 @@ fn cut(text: &str) -> String {
 }
 
 /// A value as a sentence names it.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Number(number) => number.to_string(),
         Value::String(text) => quoted(text),

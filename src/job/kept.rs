@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::canonical;
-use super::fields::{quoted, refuse};
+use super::fields::{quoted, refuse, shown};
 use super::json::kind;
 use super::request::Refusal;
 use super::show::{Counts, Status};
@@ -74,7 +74,7 @@ fn count(object: &mut Map<String, Value>, key: &str) -> Result<u64, Refusal> {
     match object.remove(key) {
         None | Some(Value::Null) => Ok(0),
         Some(value) => value.as_u64().ok_or_else(|| {
-            let why = format!("must be a whole number, 0 or more, not {}", kind(&value));
+            let why = format!("must be a whole number, 0 or more, not {}", shown(&value));
             refuse("", key, &why)
         }),
     }
@@ -162,10 +162,7 @@ mod tests {
             ("{}", ""),
             (r#"{"success_count":null,"last_error":null,"status":null}"#, ""),
             (r#"{"last_success":"0001-01-01T00:00:00Z","status":"running"}"#, ""),
-            (
-                r#"{"success_count":-1}"#,
-                "success_count: must be a whole number, 0 or more, not a number",
-            ),
+            (r#"{"success_count":-1}"#, "success_count: must be a whole number, 0 or more, not -1"),
             (r#"{"last_error":7}"#, "last_error: must be a time or null, not a number"),
             (
                 r#"{"anchor":"1969-12-31T23:59:59Z"}"#,
