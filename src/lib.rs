@@ -28,6 +28,7 @@
 // Floor 0, vocabulary: the standard library only.
 pub mod codec;
 pub mod ident;
+pub mod mistake;
 pub mod rng;
 pub mod text;
 pub mod time;

@@ -18,9 +18,10 @@ use mio::Waker;
 use super::boot::Files;
 use super::group::{Group, raw_runs};
 use super::space::Room;
+use crate::cluster::APPEND_MAX_BYTES;
 use crate::ident::{Index, StreamId};
 use crate::journal::{Outputs, Progress, Record, WriteError};
-use crate::node::{Batch, Durable, SnapshotNews, SnapshotWork, Space};
+use crate::node::{Batch, Durable, Raw, SnapshotNews, SnapshotWork, Space};
 use crate::run::runs_log::RunsRecord;
 use crate::store::output_in;
 use crate::sys::process;
@@ -37,6 +38,7 @@ pub(super) enum Work {
     Commit(Batch),
     Snapshot(Index, SnapshotWork),
     ReadOutputs(StreamId, Vec<Index>),
+    ReadRecords(Index),
     CompactRuns(Vec<RunsRecord>),
 }
 
@@ -46,6 +48,7 @@ pub(super) enum Done {
     Durable(Durable),
     Snapshot(Index, SnapshotNews),
     Outputs(StreamId, Vec<(Index, Option<Vec<u8>>)>),
+    Records(Vec<Raw>),
     /// Something that should be known, and why.
     Remark(&'static str, String),
     /// The disk has less room, or more.
@@ -243,6 +246,7 @@ impl Thread {
             Some(Work::CompactRuns(live)) => self.compact_runs(&live)?,
             Some(Work::Snapshot(index, work)) => self.snapshot_work(index, work)?,
             Some(Work::ReadOutputs(stream, records)) => self.read_outputs(stream, &records),
+            Some(Work::ReadRecords(from)) => self.read_records(from),
         }
         self.step_snapshot()
     }
@@ -376,6 +380,7 @@ impl Thread {
         for work in std::mem::take(pulled) {
             match work {
                 Work::ReadOutputs(stream, records) => self.read_outputs(stream, &records),
+                Work::ReadRecords(from) => self.read_records(from),
                 other @ (Work::Commit(_) | Work::Snapshot(..) | Work::CompactRuns(_)) => {
                     pulled.push_back(other);
                 }
@@ -404,6 +409,20 @@ impl Thread {
         self.say(Done::Outputs(stream, outputs));
     }
 
+    /// Reads what a follower lacks. What can't be read is asked for again.
+    fn read_records(&mut self, from: Index) {
+        let Files { storage, journal, .. } = &mut self.files;
+        let mut records = Vec::new();
+        let mut keep = |record: Record<'_>| {
+            let Record { index, epoch, kind, payload, .. } = record;
+            records.push(Raw { index, epoch, kind, payload: payload.to_vec() });
+        };
+        if let Err(error) = journal.read(storage, from, APPEND_MAX_BYTES, &mut keep) {
+            self.send(Done::Remark("the journal cannot be read", error.to_string()));
+        }
+        self.say(Done::Records(records));
+    }
+
     fn say(&self, done: Done) {
         self.send(done);
         self.wake();
@@ -425,7 +444,10 @@ fn next_group(pulled: &mut VecDeque<Work>) -> Vec<Batch> {
     while let Some(work) = pulled.pop_front() {
         match work {
             Work::Commit(batch) => group.push(batch),
-            other @ (Work::Snapshot(..) | Work::ReadOutputs(..) | Work::CompactRuns(_)) => {
+            other @ (Work::Snapshot(..)
+            | Work::ReadOutputs(..)
+            | Work::ReadRecords(_)
+            | Work::CompactRuns(_)) => {
                 pulled.push_front(other);
                 break;
             }

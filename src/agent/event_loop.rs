@@ -28,7 +28,7 @@ use crate::ident::StreamId;
 use crate::node::{Effect, Input, Level, Node, Produced};
 use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::timerfd::{Alarm, WallTimer};
-use crate::sys::{clock, limits, notify, process};
+use crate::sys::{clock, limits, notify, process, random};
 use crate::time::{Mono, Now, Wall};
 
 const SIGNALS: Token = Token(0);
@@ -119,14 +119,14 @@ impl Agent {
         if let Some(what) = remark {
             log.say(Level::Warn, "found at the start", vec![("what", what)]);
         }
-        let disk = Disk::start(opened.files, room, Arc::new(waker));
-        let disk = disk.map_err(failed("start a thread"))?;
+        let disk =
+            Disk::start(opened.files, room, Arc::new(waker)).map_err(failed("start a thread"))?;
         let zones = Rc::new(FileZones::system());
-        let node_settings = open::node_settings(settings, &zones, opened.warnings);
+        let seed = random::u64().map_err(failed("draw a random number"))?;
+        let node_settings = open::node_settings(settings, &zones, seed, opened.warnings);
         let now = clock::now();
         let node = Node::new(node_settings, Box::new(Rc::clone(&zones)), opened.found, now);
-        let room = usize::try_from(descriptors.soft.saturating_sub(DESCRIPTORS_KEPT) / 2);
-        let max = settings.connections_max.min(room.unwrap_or(usize::MAX)).max(1);
+        let max = connections_max(settings, descriptors.soft);
         let http = http::Settings { whom: settings.node_name.clone(), ..http::Settings::default() };
         let conns = Conns::new(http, max, settings.anonymous);
         let link = Link::new(opened.dir, settings.data_dir.clone(), LAUNCHER);
@@ -242,6 +242,9 @@ impl Agent {
                 Effect::Commit(batch) => self.disk.push(Work::Commit(batch)),
                 Effect::Snapshot(index, work) => self.disk.push(Work::Snapshot(index, work)),
                 Effect::ReadOutputs(id, list) => self.disk.push(Work::ReadOutputs(id, list)),
+                // The only voter has nobody to speak to, and no socket for it.
+                Effect::Send(..) => {}
+                Effect::ReadRecords(from) => self.disk.push(Work::ReadRecords(from)),
                 Effect::StreamReady(stream) => {
                     let token = self.waiting.remove(&stream);
                     wishes.extend(token.map(|token| Wish::Piece(token, stream)));
@@ -378,6 +381,7 @@ impl Agent {
                 Done::Durable(durable) => self.input(Input::Durable(durable)),
                 Done::Snapshot(index, news) => self.input(Input::Snapshot(index, news)),
                 Done::Outputs(stream, outputs) => self.input(Input::Outputs(stream, outputs)),
+                Done::Records(records) => self.input(Input::Records(records)),
                 Done::Remark(what, why) => self.log.say(Level::Warn, what, vec![("why", why)]),
                 Done::Space(space) => self.input(Input::Space(space)),
                 Done::Failed(why) => self.fail("the disk failed", why),
@@ -464,4 +468,10 @@ impl Agent {
         self.log.say(Level::Error, message, vec![("why", why)]);
         self.failed = true;
     }
+}
+
+/// How many connections are taken: as set, and at most half of what descriptors allow.
+fn connections_max(settings: &Settings, descriptors: u64) -> usize {
+    let room = usize::try_from(descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2);
+    settings.connections_max.min(room.unwrap_or(usize::MAX)).max(1)
 }

@@ -4,9 +4,9 @@
 //! full disk stops it between two of these; it goes on there when it is written again.
 
 use super::boot::Files;
-use crate::ident::Ticket;
+use crate::ident::{Index, Ticket};
 use crate::journal::{Record, WriteError, in_groups};
-use crate::node::{Batch, Durable};
+use crate::node::{Batch, Durable, Raw};
 use crate::run::runs_log;
 use crate::store::SCHEMA;
 
@@ -17,15 +17,16 @@ const FRAME_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) struct Group {
     batches: Vec<Batch>,
-    /// So many promises, records of the journal and records of the runs log are durable.
+    /// So many promises, cuts and records of the journal, and records of the runs log are durable.
     promises: usize,
+    cuts: usize,
     records: usize,
     runs: usize,
 }
 
 impl Group {
     pub(super) fn new(batches: Vec<Batch>) -> Group {
-        Group { batches, promises: 0, records: 0, runs: 0 }
+        Group { batches, promises: 0, cuts: 0, records: 0, runs: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -39,26 +40,20 @@ impl Group {
     pub(super) fn write(&mut self, files: &mut Files) -> Result<(), WriteError> {
         let Files { storage, hard, hard_file, journal, runs } = files;
         let promises = self.batches.iter().filter_map(|batch| batch.promise);
-        for (epoch, to) in promises.skip(self.promises) {
-            hard.promised_epoch = epoch;
-            hard.promised_to = Some(to);
+        for promise in promises.skip(self.promises) {
+            (hard.promised_epoch, hard.promised_to) = (promise.epoch, promise.to);
             hard_file.store(storage, hard)?;
             self.promises += 1;
         }
-        let raw = self.batches.iter().flat_map(|batch| &batch.records);
-        let records: Vec<Record<'_>> = raw
-            .skip(self.records)
-            .map(|raw| Record {
-                index: raw.index,
-                epoch: raw.epoch,
-                kind: raw.kind,
-                schema: SCHEMA,
-                payload: &raw.payload,
-            })
-            .collect();
-        for part in in_groups(&records, Record::frame_bytes) {
-            journal.append_group(storage, part)?;
-            self.records += part.len();
+        while let Some((cut, records)) = next_run(&self.batches, self.cuts, self.records) {
+            if let Some(keep) = cut {
+                journal.truncate_from(storage, Index(keep.0 + 1))?;
+                self.cuts += 1;
+            }
+            for part in in_groups(&records, Record::frame_bytes) {
+                journal.append_group(storage, part)?;
+                self.records += part.len();
+            }
         }
         let encoded: Vec<(u8, Vec<u8>)> = self
             .batches
@@ -88,6 +83,37 @@ impl Group {
     }
 }
 
+/// What of `batches` is to be done next with the journal, after so many cuts and records: a cut,
+/// if one comes first, and the records up to the next one; `None` when all is done.
+fn next_run(
+    batches: &[Batch],
+    cuts: usize,
+    records: usize,
+) -> Option<(Option<Index>, Vec<Record<'_>>)> {
+    let (mut cut, mut run) = (None, Vec::new());
+    let (mut cuts_seen, mut records_seen) = (0, 0);
+    for batch in batches {
+        if let Some(keep) = batch.cut {
+            cuts_seen += 1;
+            if cuts_seen > cuts {
+                if cut.is_some() || !run.is_empty() {
+                    break;
+                }
+                cut = Some(keep);
+            }
+        }
+        let done = records.saturating_sub(records_seen).min(batch.records.len());
+        records_seen += batch.records.len();
+        run.extend(batch.records[done..].iter().map(record_of));
+    }
+    (cut.is_some() || !run.is_empty()).then_some((cut, run))
+}
+
+fn record_of(raw: &Raw) -> Record<'_> {
+    let Raw { index, epoch, kind, ref payload } = *raw;
+    Record { index, epoch, kind, schema: SCHEMA, payload }
+}
+
 pub(super) fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRecord<'_>> {
     encoded
         .iter()
@@ -103,8 +129,8 @@ pub(super) fn raw_runs(encoded: &[(u8, Vec<u8>)]) -> Vec<crate::journal::RunsRec
 mod tests {
     use super::*;
     use crate::agent::boot;
-    use crate::ident::{Epoch, Index, NodeId};
-    use crate::node::Raw;
+    use crate::cluster::Promise;
+    use crate::ident::{Epoch, NodeId};
     use crate::run::runs_log::RunsRecord;
 
     /// A full disk may have stopped a group after any of its records.
@@ -115,7 +141,8 @@ mod tests {
         let first = files.journal.last().index.0 + 1;
         let batch = |ticket: u64| Batch {
             ticket: Ticket(ticket),
-            promise: NodeId::new(7).map(|node| (Epoch(ticket), node)),
+            promise: Some(Promise { epoch: Epoch(ticket), to: NodeId::new(7) }),
+            cut: None,
             records: (0..2)
                 .map(|number| {
                     let index = Index(first + 2 * (ticket - 1) + number);
@@ -140,5 +167,39 @@ mod tests {
         let bytes = files.runs.bytes();
         group.write(&mut files).unwrap();
         assert_eq!(files.runs.bytes(), bytes, "nothing is written twice");
+    }
+
+    /// What one leader wrote is cut for what another one has in its place, in one group.
+    #[test]
+    fn cuts_come_where_they_stand_between_records_and_each_once() {
+        let raw = |epoch: u64, index: u64| Raw {
+            index: Index(index),
+            epoch: Epoch(epoch),
+            kind: 1,
+            payload: vec![epoch as u8],
+        };
+        for stopped_after in 0..6 {
+            let temp = tempfile::tempdir().unwrap();
+            let mut files = boot::open(temp.path()).unwrap().files;
+            let base = files.journal.last().index.0;
+            let cut = |keep: u64| Some(Index(base + keep));
+            let batches = vec![
+                Batch { records: (1..4).map(|at| raw(1, base + at)).collect(), ..Batch::default() },
+                Batch { cut: cut(2), ..Batch::default() },
+                Batch { records: vec![raw(2, base + 3), raw(2, base + 4)], ..Batch::default() },
+                Batch { cut: cut(1), records: vec![raw(3, base + 2)], ..Batch::default() },
+            ];
+            let mut head = Group::new(batches[..stopped_after.min(4)].to_vec());
+            head.write(&mut files).unwrap();
+            let mut group = Group::new(batches);
+            (group.cuts, group.records) = (head.cuts, head.records);
+            group.write(&mut files).unwrap();
+            group.write(&mut files).unwrap();
+            let mut found = Vec::new();
+            let Files { storage, journal, .. } = &files;
+            let mut visit = |record: Record<'_>| found.push((record.epoch.0, record.index.0));
+            assert!(journal.read(storage, Index(base + 1), 1 << 20, &mut visit).unwrap());
+            assert_eq!(found, [(1, base + 1), (3, base + 2)], "{stopped_after}");
+        }
     }
 }

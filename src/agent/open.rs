@@ -7,6 +7,7 @@ use super::Settings;
 use super::conns::Listener;
 use super::zones::{FileZones, system_zone};
 use crate::api::HostRule;
+use crate::cluster::Timing;
 use crate::node;
 use crate::sys::file::Dir;
 use crate::sys::unix_socket;
@@ -20,6 +21,7 @@ pub(super) const FIRST_LISTENER: usize = 16;
 pub(super) fn node_settings(
     settings: &Settings,
     zones: &FileZones,
+    seed: u64,
     mut warnings: Vec<&'static str>,
 ) -> node::Settings {
     if settings.anonymous.is_some() {
@@ -32,6 +34,8 @@ pub(super) fn node_settings(
         hosts: HostRule { names: settings.http_hosts.clone() },
         running_max: settings.running_max,
         snapshot_bytes: settings.snapshot_bytes,
+        timing: Timing::default(),
+        seed,
         warnings,
     }
 }

@@ -6,10 +6,26 @@
 //! completions that are fed back.
 #![forbid(unsafe_code)]
 
+mod consensus;
 mod election;
+mod message;
+mod office;
+mod peer;
+mod probe;
 mod replication;
+mod shape;
+mod timing;
 mod voters;
 
+pub use consensus::{Consensus, Start};
 pub use election::{Election, Promise, Standing};
-pub use replication::{Place, Replication};
-pub use voters::{VOTERS_MAX, Voters};
+pub use message::{Act, Append, Envelope, Message, Place, Raw};
+pub use office::READS_MAX;
+pub use peer::APPEND_MAX_BYTES;
+pub use replication::Replication;
+pub use shape::Shape;
+pub use timing::Timing;
+pub use voters::{Config, Configs, VOTERS_MAX, Voters};
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,86 @@ impl Voters {
     }
 }
 
+/// Who takes part in the journal: those who decide, and those who only follow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// They decide.
+    pub voters: Voters,
+    /// They are sent the journal, in order of number; none of them votes.
+    pub learners: Vec<NodeId>,
+}
+
+impl Config {
+    /// A configuration of voters alone.
+    pub fn of(voters: Voters) -> Config {
+        Config { voters, learners: Vec::new() }
+    }
+
+    /// All who are sent the journal.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.voters.nodes().iter().chain(&self.learners).copied()
+    }
+
+    /// Whether `node` is sent the journal.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.voters.contains(node) || self.learners.contains(&node)
+    }
+
+    /// Whether every majority of this configuration meets every majority of `next`: at most one
+    /// voter comes or goes.
+    pub fn may_become(&self, next: &Config) -> bool {
+        let lost = |from: &Voters, to: &Voters| {
+            from.nodes().iter().filter(|&&node| !to.contains(node)).count()
+        };
+        lost(&self.voters, &next.voters) + lost(&next.voters, &self.voters) <= 1
+    }
+}
+
+/// The configurations along a journal. The newest is in force from the moment it is appended, and
+/// an older one again when it is cut.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Configs(Vec<(Index, Config)>);
+
+/// How many configurations are remembered: all that may still be cut, and more.
+const CONFIGS_MAX: usize = 64;
+
+impl Configs {
+    /// Those of a journal, in order.
+    pub fn new(configs: Vec<(Index, Config)>) -> Configs {
+        Configs(configs)
+    }
+
+    /// The one in force.
+    pub fn newest(&self) -> Option<&Config> {
+        self.0.last().map(|(_, config)| config)
+    }
+
+    /// Where that stands.
+    pub fn newest_at(&self) -> Index {
+        self.0.last().map(|&(index, _)| index).unwrap_or_default()
+    }
+
+    pub(super) fn push(&mut self, index: Index, config: Config) {
+        if index > self.newest_at() || self.0.is_empty() {
+            self.0.push((index, config));
+        }
+        if self.0.len() > CONFIGS_MAX {
+            self.0.remove(0);
+        }
+    }
+
+    pub(super) fn cut(&mut self, last: Index) {
+        while self.0.len() > 1 && self.newest_at() > last {
+            self.0.pop();
+        }
+    }
+
+    pub(super) fn replaced(&mut self, index: Index, config: Config) {
+        self.0.retain(|&(at, _)| at > index);
+        self.0.insert(0, (index, config));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

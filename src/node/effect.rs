@@ -1,8 +1,9 @@
 //! What goes into a node and what comes out: plain data.
 
 use crate::api::Peer;
+use crate::cluster::{Envelope, Promise, Raw};
 use crate::http::{Request, Response};
-use crate::ident::{Boot, Digest, Epoch, Index, NodeId, RequestId, StreamId, Ticket};
+use crate::ident::{Boot, Digest, Index, NodeId, RequestId, StreamId, Ticket};
 use crate::run::order::{LauncherCommand, LauncherEvent, Process};
 use crate::run::runs_log::RunsRecord;
 
@@ -39,6 +40,10 @@ pub enum Input {
     ClockSet,
     /// The time zones on disk are to be looked at again.
     ZonesChanged,
+    /// A server has sent this to this node.
+    Peer(NodeId, Envelope),
+    /// Records of the journal that [`Effect::ReadRecords`] asked for, in order from there.
+    Records(Vec<Raw>),
     /// Stop in good order: start nothing, finish what is under way on the disk, then exit.
     Stop,
 }
@@ -108,6 +113,11 @@ pub enum Effect {
     /// Write this of the snapshot at that index, between batches, and say by [`Input::Snapshot`]
     /// what became of it.
     Snapshot(Index, SnapshotWork),
+    /// Send this to a server. It may be lost.
+    Send(NodeId, Envelope),
+    /// Read records of the journal from here on, as much as fits one message, and give them by
+    /// [`Input::Records`].
+    ReadRecords(Index),
     /// Read what these records hold of the output of runs, and give it by [`Input::Outputs`].
     ReadOutputs(StreamId, Vec<Index>),
     /// A stream that was waiting can go on.
@@ -133,24 +143,13 @@ pub struct Batch {
     /// To be named in the completion.
     pub ticket: Ticket,
     /// The promise to be kept, before anything else of the batch.
-    pub promise: Option<(Epoch, NodeId)>,
+    pub promise: Option<Promise>,
+    /// Records behind this one are dropped, before others are appended.
+    pub cut: Option<Index>,
     /// Records of the replicated journal.
     pub records: Vec<Raw>,
     /// Records of the runs log.
     pub runs: Vec<RunsRecord>,
-}
-
-/// A record of the journal as bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Raw {
-    /// Its place.
-    pub index: Index,
-    /// The office in which it was written.
-    pub epoch: Epoch,
-    /// Its kind.
-    pub kind: u8,
-    /// Its payload.
-    pub payload: Vec<u8>,
 }
 
 /// How much a line of the log matters.
@@ -187,7 +186,7 @@ pub struct Identity {
     /// This start.
     pub boot: Boot,
     /// The promise that it holds.
-    pub promise: crate::cluster::Promise,
+    pub promise: Promise,
 }
 
 /// Whether a stream has ended.

@@ -10,22 +10,24 @@ mod carry;
 mod checkpoint;
 mod clock;
 mod effect;
+mod leading;
 mod office;
 mod ready;
 mod requests;
 mod restore;
 mod space;
 
+pub use crate::cluster::Raw;
 pub use clock::{PATIENCE, RELEASE};
 pub use effect::{
-    Batch, Durable, Effect, Identity, Input, Level, Note, Produced, Raw, SnapshotNews,
-    SnapshotWork, Space,
+    Batch, Durable, Effect, Identity, Input, Level, Note, Produced, SnapshotNews, SnapshotWork,
+    Space,
 };
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::api::{HostRule, Progress, Stream, View};
-use crate::cluster::{Election, Place, Replication, Voters};
+use crate::cluster::{Config, Consensus, Place, Promise, Shape, Start, Timing, Voters};
 use crate::cron::Zones;
 use crate::ident::{Digest, Epoch, Index, RequestId, StreamId, Ticket};
 use crate::run::dispatch::Dispatch;
@@ -54,6 +56,10 @@ pub struct Settings {
     pub running_max: usize,
     /// Bytes of journal after which a snapshot is due, if the last one isn't larger.
     pub snapshot_bytes: u64,
+    /// How long elections and heartbeats wait.
+    pub timing: Timing,
+    /// A number drawn at random, for waits that must differ from those of other nodes.
+    pub seed: u64,
     /// What `/ready` warns of from the start, as codes.
     pub warnings: Vec<&'static str>,
 }
@@ -86,9 +92,10 @@ pub struct Node {
     log: VecDeque<Entry>,
     /// The end of the journal that the start found.
     found: Index,
-    election: Election,
-    replication: Replication,
-    /// Who leads, as far as this node knows, once the office is established.
+    consensus: Consensus,
+    /// How often the journal was cut in what was given to the disk.
+    generation: u64,
+    /// The epoch that this node leads, once the office is established.
     established: Option<Epoch>,
     scheduler: Scheduler,
     dispatch: Dispatch,
@@ -112,8 +119,9 @@ pub struct Node {
 #[derive(Debug)]
 struct OnDisk {
     ticket: Ticket,
-    promise: Option<Epoch>,
-    last: Option<Index>,
+    promise: Option<Promise>,
+    /// The end of the journal then, if the batch changes it, and how often it was cut before.
+    end: Option<(Index, u64)>,
     runs: Vec<RunsRecord>,
 }
 
@@ -134,10 +142,8 @@ impl Node {
     /// anybody has promised anything, asking is free.
     pub fn new(settings: Settings, zones: Box<dyn Zones>, found: Found, now: Now) -> Node {
         let Found { identity, state, records, runs, checkpoint } = found;
-        let last = records.last().map_or(
-            Place { epoch: state.epoch(), index: state.applied() },
-            |entry| Place { epoch: entry.epoch, index: entry.index },
-        );
+        let start = consensus_of(&settings, &identity, &state, &records);
+        let found = start.shape.last().index;
         let newest = newest_wall(&state, &records);
         let mut worker = Worker::new(settings.running_max);
         runs.into_iter().for_each(|record| worker.restore(record));
@@ -148,11 +154,11 @@ impl Node {
             zones,
             started: now.mono,
             now,
-            election: Election::new(identity.node, identity.promise),
-            replication: Replication::new(identity.node, last, state.applied()),
+            generation: 0,
+            consensus: Consensus::new(start, now),
             state,
             log: records.into(),
-            found: last.index,
+            found,
             established: None,
             scheduler: Scheduler::default(),
             dispatch: Dispatch::default(),
@@ -169,7 +175,7 @@ impl Node {
             leaving: Leaving::No,
             effects: VecDeque::new(),
         };
-        node.campaign();
+        node.consensus.tick(now);
         node.settle_turn();
         node
     }
@@ -195,8 +201,14 @@ impl Node {
                 self.scheduler.zones_changed(&self.state, &*self.zones);
             }
             Input::ZonesChanged => {}
+            Input::Peer(from, envelope) => self.consensus.handle(from, envelope, now),
+            Input::Records(records) => self.consensus.records(records),
             Input::Stop => self.stop(),
         }
+        if self.consensus.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.consensus.tick(now);
+        }
+        self.follow_consensus();
         self.worker.tick(now);
         self.answer_late();
         self.fire();
@@ -214,7 +226,8 @@ impl Node {
         // Only a leader may correct the clock, so nobody else need look.
         let clock = self.clock.poll_timeout().filter(|_| self.established.is_some());
         let restore = self.restore_can_go_on().then_some(self.now.mono);
-        let waits = [self.worker.poll_timeout(), self.late_at(), clock, restore];
+        let consensus = self.consensus.poll_timeout();
+        let waits = [consensus, self.worker.poll_timeout(), self.late_at(), clock, restore];
         waits.into_iter().flatten().min()
     }
 
@@ -296,13 +309,16 @@ impl Node {
     /// what is for the disk as one batch.
     fn settle_turn(&mut self) {
         self.carry();
+        self.consensus.settle();
+        self.follow_consensus();
         self.flush();
         self.end_if_stopped();
     }
 
     fn flush(&mut self) {
         let batch = &mut self.batch;
-        if batch.promise.is_none() && batch.records.is_empty() && batch.runs.is_empty() {
+        let end = batch.records.last().map(|raw| raw.index).or(batch.cut);
+        if batch.promise.is_none() && end.is_none() && batch.runs.is_empty() {
             return;
         }
         self.next_ticket += 1;
@@ -310,8 +326,8 @@ impl Node {
         let batch = std::mem::take(batch);
         self.on_disk.push_back(OnDisk {
             ticket: batch.ticket,
-            promise: batch.promise.map(|(epoch, _)| epoch),
-            last: batch.records.last().map(|raw| raw.index),
+            promise: batch.promise,
+            end: end.map(|index| (index, self.generation)),
             runs: batch.runs.clone(),
         });
         self.effects.push_back(Effect::Commit(batch));
@@ -320,14 +336,40 @@ impl Node {
     fn log(&mut self, level: Level, message: &'static str, fields: Vec<(&'static str, String)>) {
         self.effects.push_back(Effect::Log(Note { level, message, fields }));
     }
+}
 
-    fn voters(&self) -> Option<Voters> {
-        // The newest configuration counts from the moment it is appended.
-        let appended = self.log.iter().rev().find_map(|entry| match &entry.record {
-            crate::store::Record::Config { voters, .. } => Some(voters.clone()),
-            _ => None,
-        });
-        Voters::new(appended.unwrap_or_else(|| self.state.config().1.to_vec()))
+/// What the consensus starts from.
+fn consensus_of(
+    settings: &Settings,
+    identity: &Identity,
+    state: &State,
+    records: &[Entry],
+) -> Start {
+    let base = Place { epoch: state.epoch(), index: state.applied() };
+    let mut shape = Shape::behind(base);
+    let of_state = Voters::new(state.config().1.to_vec()).map(Config::of);
+    let mut configs: Vec<(Index, Config)> =
+        of_state.into_iter().map(|config| (base.index, config)).collect();
+    for entry in records {
+        shape.push(entry.epoch);
+        configs.extend(config_in(&entry.record).map(|config| (entry.index, config)));
+    }
+    Start {
+        me: identity.node,
+        promise: identity.promise,
+        shape,
+        committed: base.index,
+        configs,
+        seed: settings.seed,
+        timing: settings.timing,
+    }
+}
+
+/// The configuration that `record` puts in force.
+fn config_in(record: &crate::store::Record) -> Option<Config> {
+    match record {
+        crate::store::Record::Config { voters, .. } => Voters::new(voters.clone()).map(Config::of),
+        _ => None,
     }
 }
 

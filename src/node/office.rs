@@ -1,12 +1,13 @@
-//! Winning an office, what it appends, and what becomes of a record once it is committed.
+//! What an office appends, and what becomes of a record of it once it is committed.
 
 use std::time::Duration;
 
 use super::clock::Look;
-use super::effect::{Durable, Effect, Level, Raw, Space};
+use super::effect::{Durable, Effect, Level, Space};
 use super::requests::OUTCOME_WAIT;
 use super::{Leaving, Node};
-use crate::ident::{Epoch, Index};
+use crate::cluster::{Place, Raw};
+use crate::ident::Index;
 use crate::store::{Change, Entry, Member, MemberState, Record, Restored};
 
 /// Who signs what no person asked for.
@@ -16,21 +17,17 @@ pub(super) const BY_SCHEDULER: &str = "scheduler";
 pub(super) const OVERDUE: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// Starts a candidacy: the promise to oneself goes to the disk first.
-    pub(super) fn campaign(&mut self) {
-        let promise = self.election.campaign();
-        self.batch.promise = Some((promise.epoch, self.identity.node));
-    }
-
     /// A batch is durable: counts the promise, commits records, lets runs go on.
     pub(super) fn durable(&mut self, durable: Durable) {
         let Some(done) = self.on_disk.pop_front() else { return };
         assert_eq!(done.ticket, durable.ticket, "batches become durable in the order given");
-        if let Some(epoch) = done.promise {
-            self.promised(epoch);
+        if let Some(promise) = done.promise {
+            self.consensus.promise_durable(promise, self.now);
+            self.follow_consensus();
         }
-        if let Some(last) = done.last {
-            self.appended(last);
+        if let Some((last, generation)) = done.end {
+            self.consensus.log_durable(last, generation, self.now);
+            self.follow_consensus();
         }
         for record in done.runs {
             self.worker.durable(&record, self.now);
@@ -40,11 +37,17 @@ impl Node {
 
     /// Appends a record to the journal of this office; it counts when it is committed.
     pub(super) fn append(&mut self, record: Record, actor: &str) -> Index {
-        let place = self.replication.append();
+        let Place { index, epoch } = self.consensus.append();
         let wall = self.now.wall;
         let payload = record.encode(wall, actor);
-        let (index, epoch) = (place.index, place.epoch);
-        self.batch.records.push(Raw { index, epoch, kind: record.kind(), payload });
+        let raw = Raw { index, epoch, kind: record.kind(), payload };
+        if self.consensus.is_followed() {
+            self.consensus.keep(raw.clone());
+        }
+        if let Some(config) = super::config_in(&record) {
+            self.consensus.configured(index, config);
+        }
+        self.batch.records.push(raw);
         self.log.push_back(Entry { index, epoch, wall, actor: actor.to_owned(), record });
         index
     }
@@ -125,43 +128,9 @@ impl Node {
         }
     }
 
-    fn promised(&mut self, epoch: Epoch) {
-        let Some(voters) = self.voters() else { return };
-        let Some(won) = self.election.promised(self.identity.node, epoch, &voters) else { return };
-        self.replication.take_office(won);
-        self.append(Record::EpochStart { leader: self.identity.node }, BY_NODE);
-        // Before the first fire: a node that has left, or was never here, runs nothing.
-        let member = self.registration(MemberState::Registered);
-        self.append(Record::Node(member), BY_NODE);
-    }
-
-    fn appended(&mut self, last: Index) {
-        let Some(voters) = self.voters() else { return };
-        let committed = self.replication.durable(self.identity.node, last, &voters);
-        while self.log.front().is_some_and(|entry| entry.index <= committed) {
-            let Some(entry) = self.log.pop_front() else { return };
-            let index = entry.index;
-            let own_office = self.election.leads() == Some(entry.epoch);
-            if let Record::Checkpoint { previous } = entry.record {
-                if !self.agrees(previous) {
-                    return;
-                }
-            }
-            let change = self.state.apply(entry);
-            if change == Change::Checkpoint {
-                self.begin_snapshot();
-            }
-            if own_office && matches!(change, Change::EpochStarted(_)) {
-                self.establish();
-            } else if self.established.is_some() {
-                self.applied(index, &change);
-            }
-        }
-    }
-
     /// The first record of the office is committed: from here on this node answers and fires.
-    fn establish(&mut self) {
-        let Some(epoch) = self.election.leads() else { return };
+    pub(super) fn establish(&mut self) {
+        let Some(epoch) = self.consensus.election().leads() else { return };
         self.established = Some(epoch);
         self.checkpoints.begin_office();
         let fields =
@@ -173,7 +142,7 @@ impl Node {
     }
 
     /// Acts on what an applied record has changed.
-    fn applied(&mut self, index: Index, change: &Change) {
+    pub(super) fn applied(&mut self, index: Index, change: &Change) {
         match *change {
             Change::EpochStarted(_) => {}
             Change::Members => self.members_changed(),
@@ -221,7 +190,7 @@ impl Node {
         }
     }
 
-    fn registration(&self, state: MemberState) -> Member {
+    pub(super) fn registration(&self, state: MemberState) -> Member {
         Member {
             id: self.identity.node,
             store: self.identity.store,

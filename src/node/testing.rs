@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Durable, Effect, Found, Identity, Input, Node, RELEASE, Settings};
 use crate::api::{HostRule, Peer, Role};
-use crate::cluster::Promise;
+use crate::cluster::{Promise, Timing};
 use crate::cron::Zone;
 use crate::http::{Body, Headers, Method, Request, Response};
 use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, RequestId, StoreId};
@@ -81,6 +81,8 @@ pub(super) fn node_of_store(store: StoreId, records: Vec<Record>, seconds: i64) 
         hosts: HostRule::default(),
         running_max: 1,
         snapshot_bytes: u64::MAX,
+        timing: Timing::default(),
+        seed: 1,
         warnings: Vec::new(),
     };
     Node::new(settings, Box::new(zones()), found, at(seconds))
@@ -107,6 +109,8 @@ pub(super) fn sync_one(node: &mut Node, answers: &mut Vec<Response>) -> bool {
             Effect::Reply(_, response) => answers.push(response),
             Effect::Snapshot(..)
             | Effect::ReadOutputs(..)
+            | Effect::ReadRecords(_)
+            | Effect::Send(..)
             | Effect::StreamReady(_)
             | Effect::Halt(_)
             | Effect::CompactRuns(_)

@@ -4,13 +4,14 @@ use crate::source::{Source, Token, paths, tokens};
 use crate::{Complaint, complain};
 
 /// The rooms with their floors, lowest first. On floor 1 the order counts too.
-const ROOMS: [(&str, u8); 21] = [
+const ROOMS: [(&str, u8); 22] = [
     ("time", 0),
     ("timer", 0),
     ("ident", 0),
     ("text", 0),
     ("rng", 0),
     ("codec", 0),
+    ("mistake", 0),
     ("cron", 1),
     ("job", 1),
     ("journal", 1),

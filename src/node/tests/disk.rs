@@ -270,9 +270,10 @@ impl Disk {
     fn write(&mut self, batch: &Batch, step: Step) {
         match step {
             Step::Promise => {
-                if let Some((epoch, to)) = batch.promise {
-                    assert!(epoch > self.identity.promise.epoch, "a promise never decreases");
-                    self.identity.promise = Promise { epoch, to: Some(to) };
+                if let Some(promise) = batch.promise {
+                    let before = self.identity.promise.epoch;
+                    assert!(promise.epoch > before, "a promise never decreases");
+                    self.identity.promise = promise;
                 }
             }
             Step::Journal => {

@@ -11,6 +11,7 @@ use super::disk::{self, Disk, Work};
 use super::launcher::Launcher;
 use super::oracle::Oracle;
 use crate::api::{HostRule, Peer, Role};
+use crate::cluster::Timing;
 use crate::cron::{Zone, Zones, civil};
 use crate::http::{Body, Headers, Method, Request, Response};
 use crate::ident::{ClusterId, Epoch, Index, NodeId, RequestId, StreamId};
@@ -331,6 +332,8 @@ impl World {
             hosts: HostRule::default(),
             running_max: self.running_max,
             snapshot_bytes: 30_000,
+            timing: Timing::default(),
+            seed: self.rng.next_u64(),
             warnings: Vec::new(),
         };
         let found = self.disk.open();
@@ -391,6 +394,7 @@ impl World {
                 }
                 Effect::Snapshot(index, work) => self.disk.push(Work::Snapshot(index, work)),
                 Effect::ReadOutputs(id, list) => self.disk.push(Work::ReadOutputs(id, list)),
+                Effect::ReadRecords(_) | Effect::Send(..) => panic!("nobody else is there"),
                 Effect::StreamReady(id) => self.read_stream(id),
                 Effect::Halt(why) => panic!("{why}"),
                 Effect::CompactRuns(live) => self.disk.push(Work::CompactRuns(live)),
@@ -688,6 +692,8 @@ impl World {
             Effect::Commit(batch) => batch.ticket.0 << 8 | batch.runs.len() as u64,
             Effect::Snapshot(index, _) => index.0,
             Effect::ReadOutputs(stream, list) => stream.0 << 8 | list.len() as u64,
+            Effect::ReadRecords(index) => index.0,
+            Effect::Send(to, _) => u64::from(to.get()),
             Effect::StreamReady(stream) => stream.0,
             Effect::Halt(why) => stable_hash(why.as_bytes()),
             Effect::CompactRuns(live) => live.len() as u64,

@@ -1,0 +1,148 @@
+//! What a leader knows of one follower's journal.
+
+use std::collections::VecDeque;
+
+use crate::ident::Index;
+use crate::time::{Mono, Wall};
+
+use super::message::Place;
+use super::shape::Shape;
+
+/// Most Appends that are on their way to one follower.
+pub(super) const APPENDS_AHEAD_MAX: usize = 8;
+/// Most bytes of records in one Append, unless a single one is larger.
+pub const APPEND_MAX_BYTES: usize = 256 * 1024;
+
+/// How a follower is fed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Feed {
+    /// Where the two journals agree is not known: one Append at a time.
+    Probing,
+    /// They agree: as much as the window allows.
+    Streaming,
+    /// It lacks what is only in a snapshot.
+    Snapshot,
+}
+
+/// One follower.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Peer {
+    /// The next record that it is sent.
+    pub(super) next: Index,
+    /// What its disk surely holds.
+    pub(super) matched: Index,
+    /// The newest round that it has answered.
+    pub(super) round: u64,
+    /// How it is fed.
+    pub(super) feed: Feed,
+    /// The last record of each Append that is on its way.
+    ahead: VecDeque<Index>,
+    /// Whether something was sent since the last answer or heartbeat, while probing.
+    pub(super) asked: bool,
+    /// Whether a heartbeat is due to it.
+    pub(super) beat_due: bool,
+    /// The commit index that it was told.
+    pub(super) told: Index,
+    /// When it was last heard.
+    pub(super) heard: Option<Mono>,
+    /// Its wall clock, and when that was heard.
+    pub(super) clock: Option<(Wall, Mono)>,
+}
+
+impl Peer {
+    /// A follower that is believed to have everything before `next`.
+    pub(super) fn new(next: Index) -> Peer {
+        Peer {
+            next,
+            matched: Index(0),
+            round: 0,
+            feed: Feed::Probing,
+            ahead: VecDeque::new(),
+            asked: false,
+            beat_due: true,
+            told: Index(0),
+            heard: None,
+            clock: None,
+        }
+    }
+
+    /// Whether it may be sent records now.
+    pub(super) fn may_be_fed(&self) -> bool {
+        match self.feed {
+            Feed::Probing => !self.asked,
+            Feed::Streaming => self.ahead.len() < APPENDS_AHEAD_MAX,
+            Feed::Snapshot => false,
+        }
+    }
+
+    /// Records up to `last` are on their way.
+    pub(super) fn sent(&mut self, last: Index) {
+        self.asked = true;
+        if self.feed == Feed::Streaming && last >= self.next {
+            self.ahead.push_back(last);
+            self.next = Index(last.0 + 1);
+        }
+    }
+
+    /// Its disk holds everything up to `matched`, it says.
+    pub(super) fn acked(&mut self, matched: Index) {
+        self.asked = false;
+        self.matched = self.matched.max(matched);
+        while self.ahead.front().is_some_and(|&last| last <= self.matched) {
+            self.ahead.pop_front();
+        }
+        if self.feed == Feed::Probing || self.next <= self.matched {
+            self.next = self.next.max(Index(self.matched.0 + 1));
+        }
+        self.feed = Feed::Streaming;
+    }
+
+    /// Its journal does not agree at `prev`, where `found` stands, the epoch of which begins at
+    /// `first` there. False when that is old news.
+    pub(super) fn conflicts(
+        &mut self,
+        prev: Index,
+        found: Place,
+        first: Index,
+        log: &Shape,
+    ) -> bool {
+        let is_old = prev <= self.matched || prev.0 >= self.next.0;
+        if is_old {
+            return false;
+        }
+        self.back_to(resume_at(prev, found, first, log).max(Index(self.matched.0 + 1)));
+        true
+    }
+
+    /// What was on its way may be lost: begins again behind what it surely has.
+    pub(super) fn restart(&mut self) {
+        if self.feed == Feed::Streaming {
+            self.back_to(Index(self.matched.0 + 1));
+        }
+    }
+
+    /// Whether anything is on its way.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    fn back_to(&mut self, next: Index) {
+        self.next = next;
+        self.feed = Feed::Probing;
+        self.asked = false;
+        self.ahead.clear();
+    }
+}
+
+/// Where to go on with a follower that has `found` where `prev` was expected: behind the last
+/// record that may be the same in both journals. A whole epoch is skipped in one step.
+fn resume_at(prev: Index, found: Place, first: Index, log: &Shape) -> Index {
+    let common = log.last_up_to(found.epoch);
+    let below = match common.epoch == found.epoch {
+        // Both have records of that epoch: what one leader wrote agrees as far as both go.
+        true => common.index.min(found.index),
+        // None of that epoch is in this journal: all of them are to go.
+        false => Index(first.0.saturating_sub(1)),
+    };
+    Index(below.0.min(prev.0.saturating_sub(1)) + 1)
+}

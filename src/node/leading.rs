@@ -1,0 +1,99 @@
+//! Follows the consensus: what it wants sent, kept, cut and applied, and who leads.
+
+use super::Node;
+use super::effect::{Effect, Level};
+use super::office::BY_NODE;
+use crate::cluster::{Act, Raw};
+use crate::ident::{Epoch, Index};
+use crate::store::{Change, Entry, MemberState, Record, SCHEMA};
+
+impl Node {
+    /// Does what the consensus wants done, until it wants nothing more.
+    pub(super) fn follow_consensus(&mut self) {
+        while let Some(act) = self.consensus.poll() {
+            match act {
+                Act::Send(to, envelope) => self.effects.push_back(Effect::Send(to, envelope)),
+                Act::Promise(promise) => {
+                    // Each is written, so that none is answered before it is durable.
+                    if self.batch.promise.is_some() {
+                        self.flush();
+                    }
+                    self.batch.promise = Some(promise);
+                }
+                Act::Truncate(keep) => self.cut(keep),
+                Act::Append(records) => self.take(records),
+                Act::Committed(index) => self.apply_up_to(index),
+                Act::Won(epoch) => self.won(epoch),
+                Act::Lost(epoch) => self.lost(epoch),
+                Act::Read(from) => self.effects.push_back(Effect::ReadRecords(from)),
+                Act::Snapshot(_) | Act::ReadReady(..) | Act::ReadFailed(_) => {}
+                Act::Halt(why) => self.effects.push_back(Effect::Halt(why.to_owned())),
+            }
+        }
+    }
+
+    /// Takes the records of another leader.
+    fn take(&mut self, records: Vec<Raw>) {
+        for raw in &records {
+            match Entry::decode(raw.index, raw.epoch, raw.kind, SCHEMA, &raw.payload) {
+                Ok(entry) => {
+                    if let Some(config) = super::config_in(&entry.record) {
+                        self.consensus.configured(entry.index, config);
+                    }
+                    self.log.push_back(entry);
+                }
+                Err(error) => {
+                    let why = format!("record {} of the leader cannot be read: {error}", raw.index);
+                    self.effects.push_back(Effect::Halt(why));
+                    return;
+                }
+            }
+        }
+        self.batch.records.extend(records);
+    }
+
+    /// Drops what the leader's journal does not have.
+    fn cut(&mut self, keep: Index) {
+        // What is given out so far is the journal from before.
+        self.flush();
+        self.batch.cut = Some(keep);
+        self.generation += 1;
+        self.log.retain(|entry| entry.index <= keep);
+    }
+
+    /// Nothing counts before the first record of the office is committed.
+    fn won(&mut self, _epoch: Epoch) {
+        self.append(Record::EpochStart { leader: self.identity.node }, BY_NODE);
+        // Before the first fire: a node that has left, or was never here, runs nothing.
+        let member = self.registration(MemberState::Registered);
+        self.append(Record::Node(member), BY_NODE);
+    }
+
+    /// Another may lead now: what this node was about to decide is not its to decide any more.
+    fn lost(&mut self, epoch: Epoch) {
+        self.established = None;
+        self.log(Level::Warn, "leads no more", vec![("epoch", epoch.to_string())]);
+    }
+
+    fn apply_up_to(&mut self, committed: Index) {
+        while self.log.front().is_some_and(|entry| entry.index <= committed) {
+            let Some(entry) = self.log.pop_front() else { return };
+            let index = entry.index;
+            let own_office = self.consensus.election().leads() == Some(entry.epoch);
+            if let Record::Checkpoint { previous } = entry.record {
+                if !self.agrees(previous) {
+                    return;
+                }
+            }
+            let change = self.state.apply(entry);
+            if change == Change::Checkpoint {
+                self.begin_snapshot();
+            }
+            if own_office && matches!(change, Change::EpochStarted(_)) {
+                self.establish();
+            } else if self.established.is_some() {
+                self.applied(index, &change);
+            }
+        }
+    }
+}
