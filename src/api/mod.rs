@@ -92,6 +92,8 @@ pub enum Answer {
     Restore(Box<Restore>),
     /// This node leaves the cluster, and answers when it has.
     Leave,
+    /// Only the leader can do that, and who asks may have it done.
+    Forward,
 }
 
 /// A change of one job.
@@ -237,6 +239,9 @@ fn answer(view: &View<'_>, request: &Request, peer: &Peer) -> Handled {
     if let Some(response) = repeat {
         return Ok(Answer::Now(response));
     }
+    if found.changes && !view.established && !found.route.is_local {
+        return Ok(Answer::Forward);
+    }
     let call = Call { view, request, peer, segments: &found.segments };
     let mut answer = (found.route.handler)(&call)?;
     match &mut answer {
@@ -245,7 +250,7 @@ fn answer(view: &View<'_>, request: &Request, peer: &Peer) -> Handled {
             change.key = key.map(|key| RequestKey { status, ..key });
         }
         Answer::Restore(restore) => restore.key = key,
-        Answer::Now(_) | Answer::Stream(..) | Answer::Leave => {}
+        Answer::Now(_) | Answer::Stream(..) | Answer::Leave | Answer::Forward => {}
     }
     Ok(answer)
 }

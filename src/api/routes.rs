@@ -13,6 +13,8 @@ pub(super) struct Route {
     pub(super) role: Option<Role>,
     /// Whether it changes something, whatever the method says.
     changes: bool,
+    /// Whether a node that does not lead does it itself.
+    pub(super) is_local: bool,
     pub(super) handler: fn(&Call<'_>) -> Handled,
 }
 
@@ -24,7 +26,14 @@ pub(super) struct Found {
 }
 
 const fn reads(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
-    Route { method: Method::Get, path, role: Some(Role::Read), changes: false, handler }
+    Route {
+        method: Method::Get,
+        path,
+        role: Some(Role::Read),
+        changes: false,
+        is_local: true,
+        handler,
+    }
 }
 
 const fn shows_to(
@@ -32,7 +41,7 @@ const fn shows_to(
     role: Role,
     handler: fn(&Call<'_>) -> Handled,
 ) -> Route {
-    Route { method: Method::Get, path, role: Some(role), changes: false, handler }
+    Route { method: Method::Get, path, role: Some(role), changes: false, is_local: true, handler }
 }
 
 const fn changes(
@@ -41,11 +50,20 @@ const fn changes(
     role: Role,
     handler: fn(&Call<'_>) -> Handled,
 ) -> Route {
-    Route { method, path, role: Some(role), changes: true, handler }
+    Route { method, path, role: Some(role), changes: true, is_local: false, handler }
+}
+
+fn local(
+    method: Method,
+    path: &'static [&'static str],
+    role: Role,
+    handler: fn(&Call<'_>) -> Handled,
+) -> Route {
+    Route { is_local: true, ..changes(method, path, role, handler) }
 }
 
 const fn open(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
-    Route { method: Method::Get, path, role: None, changes: false, handler }
+    Route { method: Method::Get, path, role: None, changes: false, is_local: true, handler }
 }
 
 /// Every route. A path that stands here with other methods only is answered 405.
@@ -78,8 +96,8 @@ fn table() -> [Route; 46] {
         reads(&["v1", "members"], cluster::members),
         reads(&["v1", "leader"], cluster::leader),
         reads(&["v1", "isleader"], cluster::is_leader),
-        changes(Get, &["v1", "leave"], Role::Admin, cluster::leave),
-        changes(Post, &["v1", "leave"], Role::Admin, cluster::leave),
+        local(Get, &["v1", "leave"], Role::Admin, cluster::leave),
+        local(Post, &["v1", "leave"], Role::Admin, cluster::leave),
         changes(Delete, &["v1", "members", "*"], Role::Admin, later),
         changes(Post, &["v1", "members", "*", "drain"], Role::Admin, later),
         changes(Post, &["v1", "members", "*", "undrain"], Role::Admin, later),

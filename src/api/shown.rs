@@ -249,15 +249,16 @@ fn started(view: &View<'_>, execution: &Execution) -> Wall {
     match (execution.run.state, view.dispatch.heard(execution.id())) {
         (RunState::Ended(ending), _) => ending.started,
         (RunState::Open, Heard::Running(since)) => since,
-        (RunState::Open, Heard::Nothing | Heard::Ordered | Heard::Starting | Heard::Concluding) => {
-            execution.claimed
-        }
+        (
+            RunState::Open,
+            Heard::Nothing | Heard::Unsent | Heard::Ordered | Heard::Starting | Heard::Concluding,
+        ) => execution.claimed,
     }
 }
 
 fn heard_state(heard: Heard) -> execution::State {
     match heard {
-        Heard::Nothing | Heard::Ordered => execution::State::Claimed,
+        Heard::Nothing | Heard::Unsent | Heard::Ordered => execution::State::Claimed,
         Heard::Starting => execution::State::Starting,
         Heard::Running(_) | Heard::Concluding => execution::State::Running,
     }
@@ -296,6 +297,7 @@ fn reason(ending: &Ending, has_tail: bool) -> Cow<'static, str> {
             "the launcher that held the process died, so nobody knows how it ended".into()
         }
         Some(Reason::Untraceable) => "its traces contradict each other".into(),
+        Some(Reason::Unreachable) => "the node could not be reached in time".into(),
         Some(Reason::StoreReplaced) => {
             "the node's data directory was replaced, so nobody knows how it ended".into()
         }

@@ -111,6 +111,7 @@ impl World {
         match handle(&self.view(), request, &self.peer) {
             Answer::Now(response) => response,
             Answer::Leave => left(&self.view()),
+            Answer::Forward => unavailable("no_leader", "the node would ask the leader"),
             Answer::Stream(mut head, mut stream) => {
                 head.body = Body::Bytes(self.read(&mut stream));
                 head

@@ -284,6 +284,7 @@ fn reason_json(reason: Reason) -> Value {
         Reason::LauncherGone => json!("launcher_gone"),
         Reason::Untraceable => json!("untraceable"),
         Reason::StoreReplaced => json!("store_replaced"),
+        Reason::Unreachable => json!("unreachable"),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Words between the leader's half and the worker's half of runs.
 //!
 //! In one node they meet without a network, and are carried here all the same, one by one, in
-//! order: the leader orders itself through the path that it will order others.
+//! order: the leader orders itself as it orders others. Those of another node go out as words of
+//! its session.
 
 use super::Node;
-use super::effect::Effect;
+use super::effect::{Effect, Word};
 use super::office::BY_NODE;
 use crate::run::dispatch::Instruction;
+use crate::run::session::Said;
 use crate::run::worker::Work;
 use crate::store::Record;
 
@@ -26,10 +28,16 @@ impl Node {
     }
 
     fn instruct(&mut self, instruction: Instruction) {
+        let me = self.identity.node;
         match instruction {
-            Instruction::Order(order) => self.worker.order(*order, self.now),
-            Instruction::Question(run) => self.worker.question(run),
-            Instruction::Settle(run) => self.worker.settled(run, self.now),
+            Instruction::Order(order) if order.spawn.run.node == me => {
+                self.worker.order(*order, self.now);
+            }
+            Instruction::Question(run) if run.node == me => self.worker.question(run),
+            Instruction::Settle(run) if run.node == me => self.worker.settled(run, self.now),
+            Instruction::Order(order) => self.tell(order.spawn.run.node, Said::Order(order)),
+            Instruction::Question(run) => self.tell(run.node, Said::Question(run)),
+            Instruction::Settle(run) => self.tell(run.node, Said::Settle(run)),
             Instruction::Finish(finished) => {
                 self.append(Record::Finished(*finished), BY_NODE);
             }
@@ -45,6 +53,11 @@ impl Node {
             // an end would be taken for a settled one. The office begins by asking anew.
             Work::Report(run, report) if self.established.is_some() && self.is_of_this_store() => {
                 self.dispatch.report(&self.state, run, report, self.now);
+            }
+            Work::Report(run, report) if self.established.is_none() => {
+                if let Some((to, word)) = self.tether.report(run, report) {
+                    self.effects.push_back(Effect::Send(to, Word::Session(word)));
+                }
             }
             Work::Report(..) => {}
         }

@@ -6,6 +6,7 @@ use crate::http::{Request, Response};
 use crate::ident::{Boot, Digest, Index, NodeId, RequestId, StreamId, Ticket};
 use crate::run::order::{LauncherCommand, LauncherEvent, Process};
 use crate::run::runs_log::RunsRecord;
+use crate::run::session;
 
 /// Something that happened in the world.
 #[derive(Debug)]
@@ -40,8 +41,8 @@ pub enum Input {
     ClockSet,
     /// The time zones on disk are to be looked at again.
     ZonesChanged,
-    /// A server has sent this to this node.
-    Peer(NodeId, Envelope),
+    /// Another node, which is known to be it, has said this.
+    Peer(NodeId, Word),
     /// Records of the journal that [`Effect::ReadRecords`] asked for, in order from there.
     Records(Vec<Raw>),
     /// Stop in good order: start nothing, finish what is under way on the disk, then exit.
@@ -113,8 +114,8 @@ pub enum Effect {
     /// Write this of the snapshot at that index, between batches, and say by [`Input::Snapshot`]
     /// what became of it.
     Snapshot(Index, SnapshotWork),
-    /// Send this to a server. It may be lost.
-    Send(NodeId, Envelope),
+    /// Tell another node. It may be lost.
+    Send(NodeId, Word),
     /// Read records of the journal from here on, as much as fits one message, and give them by
     /// [`Input::Records`].
     ReadRecords(Index),
@@ -135,6 +136,19 @@ pub enum Effect {
     Log(Note),
     /// Send what is to be sent, then end the process.
     Exit,
+}
+
+/// What one node tells another.
+#[derive(Debug)]
+pub enum Word {
+    /// Of elections and the journal.
+    Consensus(Envelope),
+    /// Of runs.
+    Session(session::Word),
+    /// A client's request, which only the leader can do. Who asks is known to the sender.
+    Forward(u64, Peer, Box<Request>),
+    /// The answer to that, and the record up to which the leader had applied the journal then.
+    Answer(u64, Index, Box<Response>),
 }
 
 /// What one turn of the node wants on disk.

@@ -1,7 +1,7 @@
 //! Follows the consensus: what it wants sent, kept, cut and applied, and who leads.
 
 use super::Node;
-use super::effect::{Effect, Level};
+use super::effect::{Effect, Level, Word};
 use super::office::BY_NODE;
 use crate::cluster::{Act, Raw};
 use crate::ident::{Epoch, Index};
@@ -12,7 +12,9 @@ impl Node {
     pub(super) fn follow_consensus(&mut self) {
         while let Some(act) = self.consensus.poll() {
             match act {
-                Act::Send(to, envelope) => self.effects.push_back(Effect::Send(to, envelope)),
+                Act::Send(to, envelope) => {
+                    self.effects.push_back(Effect::Send(to, Word::Consensus(envelope)));
+                }
                 Act::Promise(promise) => {
                     // Each is written, so that none is answered before it is durable.
                     if self.batch.promise.is_some() {
@@ -59,6 +61,7 @@ impl Node {
         self.batch.cut = Some(keep);
         self.generation += 1;
         self.log.retain(|entry| entry.index <= keep);
+        self.found = self.found.min(keep);
     }
 
     /// Nothing counts before the first record of the office is committed.
@@ -71,7 +74,11 @@ impl Node {
 
     /// Another may lead now: what this node was about to decide is not its to decide any more.
     fn lost(&mut self, epoch: Epoch) {
-        self.established = None;
+        if self.established.take().is_some() {
+            self.dispatch.leave_office();
+            self.sessions.leave_office();
+            self.give_up_requests();
+        }
         self.log(Level::Warn, "leads no more", vec![("epoch", epoch.to_string())]);
     }
 
@@ -91,9 +98,18 @@ impl Node {
             }
             if own_office && matches!(change, Change::EpochStarted(_)) {
                 self.establish();
-            } else if self.established.is_some() {
+            } else {
                 self.applied(index, &change);
             }
+        }
+        self.has_commit |= self.leader().is_some();
+    }
+
+    /// Reads every schedule, so that what a job is due at can be shown, and stays known.
+    pub(super) fn schedule_all(&mut self) {
+        if !self.is_scheduled {
+            self.is_scheduled = true;
+            self.scheduler.take_office(&self.state, &*self.zones, self.now);
         }
     }
 }

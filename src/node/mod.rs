@@ -10,18 +10,20 @@ mod carry;
 mod checkpoint;
 mod clock;
 mod effect;
+mod forward;
 mod leading;
 mod office;
 mod ready;
 mod requests;
 mod restore;
+mod sessions;
 mod space;
 
 pub use crate::cluster::Raw;
 pub use clock::{PATIENCE, RELEASE};
 pub use effect::{
     Batch, Durable, Effect, Identity, Input, Level, Note, Produced, SnapshotNews, SnapshotWork,
-    Space,
+    Space, Word,
 };
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +34,7 @@ use crate::cron::Zones;
 use crate::ident::{Digest, Epoch, Index, RequestId, StreamId, Ticket};
 use crate::run::dispatch::Dispatch;
 use crate::run::runs_log::RunsRecord;
+use crate::run::session::{Sessions, Tether};
 use crate::run::worker::Worker;
 use crate::schedule::Scheduler;
 use crate::store::{Entry, State};
@@ -39,6 +42,7 @@ use crate::time::{Mono, Now, Wall};
 
 use checkpoint::Checkpoints;
 use clock::ClockGuard;
+use forward::Forwards;
 use requests::Requests;
 use restore::Restoring;
 
@@ -92,15 +96,22 @@ pub struct Node {
     log: VecDeque<Entry>,
     /// The end of the journal that the start found.
     found: Index,
+    /// Whether this start knows of anything that it is committed.
+    has_commit: bool,
     consensus: Consensus,
     /// How often the journal was cut in what was given to the disk.
     generation: u64,
     /// The epoch that this node leads, once the office is established.
     established: Option<Epoch>,
     scheduler: Scheduler,
+    /// Whether the scheduler knows every job, as it does from the first leader on.
+    is_scheduled: bool,
     dispatch: Dispatch,
+    sessions: Sessions,
+    tether: Tether,
     worker: Worker,
     requests: Requests,
+    forwards: Forwards,
     restoring: Option<Restoring>,
     /// Answers on their way out, and whether each waits for outputs from the disk.
     streams: BTreeMap<StreamId, (Stream, bool)>,
@@ -145,6 +156,7 @@ impl Node {
         let start = consensus_of(&settings, &identity, &state, &records);
         let found = start.shape.last().index;
         let newest = newest_wall(&state, &records);
+        let seed = settings.seed.rotate_left(32);
         let mut worker = Worker::new(settings.running_max);
         runs.into_iter().for_each(|record| worker.restore(record));
         let mut node = Node {
@@ -159,11 +171,16 @@ impl Node {
             state,
             log: records.into(),
             found,
+            has_commit: false,
             established: None,
             scheduler: Scheduler::default(),
+            is_scheduled: false,
             dispatch: Dispatch::default(),
+            sessions: Sessions::default(),
+            tether: Tether::new(seed),
             worker,
             requests: Requests::default(),
+            forwards: Forwards::default(),
             restoring: None,
             streams: BTreeMap::new(),
             next_stream: 0,
@@ -201,7 +218,7 @@ impl Node {
                 self.scheduler.zones_changed(&self.state, &*self.zones);
             }
             Input::ZonesChanged => {}
-            Input::Peer(from, envelope) => self.consensus.handle(from, envelope, now),
+            Input::Peer(from, word) => self.hear(from, word),
             Input::Records(records) => self.consensus.records(records),
             Input::Stop => self.stop(),
         }
@@ -209,8 +226,10 @@ impl Node {
             self.consensus.tick(now);
         }
         self.follow_consensus();
+        self.tend_sessions();
         self.worker.tick(now);
         self.answer_late();
+        self.answer_forwards();
         self.fire();
         self.go_on_restoring(is_tick);
         self.settle_turn();
@@ -227,7 +246,16 @@ impl Node {
         let clock = self.clock.poll_timeout().filter(|_| self.established.is_some());
         let restore = self.restore_can_go_on().then_some(self.now.mono);
         let consensus = self.consensus.poll_timeout();
-        let waits = [consensus, self.worker.poll_timeout(), self.late_at(), clock, restore];
+        let sessions = self.sessions_due();
+        let waits = [
+            consensus,
+            sessions,
+            self.worker.poll_timeout(),
+            self.late_at(),
+            self.forwards.late_at(),
+            clock,
+            restore,
+        ];
         waits.into_iter().flatten().min()
     }
 
@@ -295,7 +323,7 @@ impl Node {
             default_zone: &self.settings.default_zone,
             me: self.identity.node,
             node_name: &self.settings.name,
-            leader: self.established.map(|epoch| (self.identity.node, epoch)),
+            leader: self.leader(),
             established: self.established.is_some(),
             not_ready,
             warnings: &self.settings.warnings,

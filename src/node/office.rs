@@ -117,8 +117,13 @@ impl Node {
     /// Leaves the registry; the answer to `request` follows when that is committed.
     pub(super) fn leave(&mut self, request: Option<crate::ident::RequestId>) {
         self.leaving = Leaving::Registry(request.map(|id| (id, self.now.mono + OUTCOME_WAIT)));
-        let member = self.registration(MemberState::Left);
-        self.append(Record::Node(member), BY_NODE);
+        if self.established.is_some() {
+            let member = self.registration(MemberState::Left);
+            self.append(Record::Node(member), BY_NODE);
+        } else {
+            // The leader is asked to write that.
+            self.tether.greet_anew(self.now.mono);
+        }
     }
 
     pub(super) fn end_if_stopped(&mut self) {
@@ -137,26 +142,49 @@ impl Node {
             vec![("epoch", epoch.to_string()), ("index", self.state.applied().to_string())];
         self.log(Level::Info, "leading", fields);
         self.worker.greet(epoch);
+        self.sessions.take_office(epoch, self.now.mono);
+        self.is_scheduled = true;
         self.scheduler.take_office(&self.state, &*self.zones, self.now);
         self.dispatch.take_office(epoch, &self.state, &self.scheduler, self.now);
     }
 
     /// Acts on what an applied record has changed.
     pub(super) fn applied(&mut self, index: Index, change: &Change) {
+        if self.is_scheduled {
+            self.reschedule(index, change);
+        }
         match *change {
-            Change::EpochStarted(_) => {}
             Change::Members => self.members_changed(),
+            Change::Claimed(job, group) if self.established.is_some() => {
+                self.dispatch.claimed(&self.state, &self.scheduler, job, group, self.now);
+            }
+            Change::Ended(_, run) if self.established.is_some() => self.dispatch.ended(run),
+            Change::Claimed(..)
+            | Change::Ended(..)
+            | Change::EpochStarted(_)
+            | Change::JobPut(_)
+            | Change::JobDeleted(_)
+            | Change::Skipped(_)
+            | Change::ClockCorrected
+            | Change::Restored(_)
+            | Change::Checkpoint
+            | Change::Staged
+            | Change::Void(_) => {}
+        }
+        if self.established.is_some() {
+            self.answer_applied(index, change);
+        }
+    }
+
+    /// Keeps the schedule of every job what the state says.
+    fn reschedule(&mut self, index: Index, change: &Change) {
+        match *change {
             Change::JobPut(job) => {
                 self.scheduler.job_put(&self.state, job, &*self.zones);
                 self.scheduler.applied(&self.state, job, index);
             }
             Change::JobDeleted(job) => self.scheduler.job_deleted(job),
-            Change::Claimed(job, group) => {
-                self.scheduler.applied(&self.state, job, index);
-                self.dispatch.claimed(&self.state, &self.scheduler, job, group, self.now);
-            }
-            Change::Ended(_, run) => self.dispatch.ended(run),
-            Change::Skipped(job) | Change::Void(Some(job)) => {
+            Change::Claimed(job, _) | Change::Skipped(job) | Change::Void(Some(job)) => {
                 self.scheduler.applied(&self.state, job, index);
             }
             Change::ClockCorrected => self.scheduler.clock_jumped(&self.state, self.now),
@@ -170,13 +198,20 @@ impl Node {
                     }
                 }
             }
-            Change::Checkpoint | Change::Staged | Change::Void(None) => {}
+            Change::EpochStarted(_)
+            | Change::Members
+            | Change::Ended(..)
+            | Change::Checkpoint
+            | Change::Staged
+            | Change::Void(None) => {}
         }
-        self.answer_applied(index, change);
     }
 
     fn members_changed(&mut self) {
-        self.dispatch.members_changed(&self.state);
+        if self.established.is_some() {
+            self.dispatch.members_changed(&self.state);
+            self.welcome_registered();
+        }
         let me = self.identity.node;
         let left = self.state.member(me).is_some_and(|member| member.state == MemberState::Left);
         if let (true, Leaving::Registry(request)) = (left, self.leaving.clone()) {

@@ -14,8 +14,8 @@ impl Node {
             .is_some_and(|due| self.now.wall.ms_since(due.wall()) > OVERDUE.as_millis() as i64);
         [
             (self.is_starting(), api::STARTING),
-            (self.established.is_none(), "no_leader"),
-            (self.established.is_some() && !self.is_registered(), "not_registered"),
+            (self.leader().is_none(), "no_leader"),
+            (self.leader().is_some() && !self.is_registered(), "not_registered"),
             (!self.worker.has_launcher(), "no_launcher"),
             (!self.clock.is_trusted(), "clock"),
             (self.scheduler.waiting_for_zone() > 0, "zone_missing"),
@@ -31,7 +31,7 @@ impl Node {
     /// Whether the journal holds records from before the start that may be committed and are not
     /// applied yet. What this node has answered may lie in them.
     fn is_starting(&self) -> bool {
-        self.established.is_none() && self.state.applied() < self.found
+        self.established.is_none() && (!self.has_commit || self.state.applied() < self.found)
     }
 }
 

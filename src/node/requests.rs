@@ -94,6 +94,7 @@ impl Node {
             {
                 self.reply(id, disk_full());
             }
+            Answer::Forward => self.forward(id, peer, request),
             Answer::Restore(restore) => {
                 match restore.with_body(std::mem::take(&mut request.body)) {
                     Ok(restore) => self.begin_restore(id, restore),
@@ -360,6 +361,25 @@ impl Node {
         }
     }
 
+    /// This node leads no more: whether what was under way is made, the next leader decides.
+    pub(super) fn give_up_requests(&mut self) {
+        let Requests { pending, parked, .. } = std::mem::take(&mut self.requests);
+        for request in pending.into_values().filter_map(|pending| pending.request) {
+            self.reply(request, api::outcome_unknown());
+        }
+        let sentence = "this node leads no more, and nothing was changed; try again in a moment";
+        for parked in parked.into_values().flatten() {
+            self.reply(parked.id, api::unavailable("no_leader", sentence));
+        }
+        if let Some(restoring) = self.restoring.take() {
+            self.reply(restoring.request(), api::outcome_unknown());
+        }
+        if matches!(self.leaving, Leaving::Registry(_)) {
+            // The next leader is asked to write that this node has left.
+            self.tether.greet_anew(self.now.mono);
+        }
+    }
+
     /// Refuses all that wait for a turn which will not come while the disk is full. Who repeats a
     /// change under way waits for what becomes of that.
     pub(super) fn refuse_parked(&mut self) {
@@ -393,6 +413,7 @@ impl Node {
     }
 
     pub(super) fn reply(&mut self, id: RequestId, response: Response) {
+        let Some(response) = self.answer_foreign(id, response) else { return };
         if response.status == 500 {
             self.log(Level::Error, "a request met a bug", vec![("request", id.to_string())]);
         }

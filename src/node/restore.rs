@@ -36,6 +36,13 @@ enum Phase {
     Committing(Index),
 }
 
+impl Restoring {
+    /// Who waits for it.
+    pub(super) fn request(&self) -> RequestId {
+        self.request
+    }
+}
+
 impl Node {
     /// Begins a restore, unless there is one.
     pub(super) fn begin_restore(&mut self, request: RequestId, restore: Restore) {

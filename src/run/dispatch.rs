@@ -1,24 +1,34 @@
 //! The leader's half of a run: orders what is claimed, hears of it, and concludes it.
 //!
 //! Holds what the journal does not: which runs are ordered, starting or running, as the workers
-//! tell. A new leader starts from the open runs of the state and asks. The node drives it with
-//! applied records and reports, and carries out what [`Dispatch::poll`] gives.
+//! tell, and which workers can be told anything. A new leader starts from the open runs of the
+//! state and asks. The node drives it with applied records, sessions and reports, and carries out
+//! what [`Dispatch::poll`] gives.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::launch;
 use super::worker::{Order, Report};
-use crate::ident::{Epoch, Index, JobId, RunId};
+use crate::ident::{Epoch, Index, JobId, NodeId, RunId};
 use crate::job::Spec;
 use crate::schedule::Scheduler;
 use crate::store::{End, Ending, Finished, Reason, State};
 use crate::time::{Mono, Now, Wall};
+use crate::timer::TimerQueue;
+
+/// How long a run stays open whose node says nothing: then it is lost, whatever becomes of it.
+pub const LOST_AFTER: Duration = Duration::from_secs(6 * 3_600);
+/// What is added to the longest time that a run with a timeout can take, before it is lost.
+const LOST_GRACE: Duration = Duration::from_secs(60);
 
 /// What the leader has heard of an open run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heard {
     /// Nothing since this office began; the node was asked.
     Nothing,
+    /// It was claimed in this office, and its node can't be told yet.
+    Unsent,
     /// The order is given.
     Ordered,
     /// The node has accepted it.
@@ -53,6 +63,13 @@ struct Tracked {
 pub struct Dispatch {
     epoch: Epoch,
     runs: BTreeMap<RunId, Tracked>,
+    /// The nodes that can be told something.
+    sessions: BTreeSet<NodeId>,
+    /// Since when each node can't be, of those that had a session; the others since `began`.
+    away: BTreeMap<NodeId, Mono>,
+    began: Mono,
+    /// When to look again at runs that are not sent, or whose node is away.
+    looks: TimerQueue<Mono, RunId>,
     /// Whether the disk takes nothing, so that no run is its own fault too late.
     stands_still: bool,
     /// The newest claim that may have waited for the disk while it took nothing.
@@ -63,13 +80,79 @@ pub struct Dispatch {
 impl Dispatch {
     /// Begins the office of `epoch`: every open run of the state is asked for.
     pub fn take_office(&mut self, epoch: Epoch, state: &State, scheduler: &Scheduler, now: Now) {
-        self.epoch = epoch;
-        self.runs.clear();
-        self.out.clear();
+        *self = Dispatch { epoch, began: now.mono, ..Dispatch::default() };
         for (run, job) in state.open_runs() {
             let deadline = now.mono + launch::late_time_left(state, scheduler, job, run, now.wall);
             self.runs.insert(run, Tracked { heard: Heard::Nothing, deadline });
-            self.out.push_back(Instruction::Question(run));
+            self.looks.arm(now.mono + LOST_GRACE, run);
+        }
+    }
+
+    /// Ends the office: nothing is said any more.
+    pub fn leave_office(&mut self) {
+        *self = Dispatch::default();
+    }
+
+    /// `node` can be told something from now on: it is asked for what it was ordered or may have
+    /// been, and ordered the rest.
+    pub fn session_began(&mut self, state: &State, node: NodeId, now: Now) {
+        self.sessions.insert(node);
+        self.away.remove(&node);
+        let of_node = |run: &&RunId| run.node == node;
+        let runs: Vec<RunId> = self.runs.keys().filter(of_node).copied().collect();
+        for run in runs {
+            match self.heard(run) {
+                Heard::Unsent => self.send(state, run, now),
+                Heard::Nothing | Heard::Ordered | Heard::Starting | Heard::Running(_) => {
+                    self.out.push_back(Instruction::Question(run));
+                }
+                Heard::Concluding => {}
+            }
+        }
+    }
+
+    /// `node` can't be told anything from now on.
+    pub fn session_ended(&mut self, node: NodeId, now: Now) {
+        if !self.sessions.remove(&node) {
+            return;
+        }
+        self.away.insert(node, now.mono);
+        for &run in self.runs.keys().filter(|run| run.node == node) {
+            self.looks.arm(now.mono + LOST_GRACE, run);
+        }
+    }
+
+    /// Whether `node` can be told something.
+    pub fn is_reachable(&self, node: NodeId) -> bool {
+        self.sessions.contains(&node)
+    }
+
+    /// When [`Dispatch::tick`] must be called at the latest.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.looks.next_deadline().filter(|_| !self.stands_still)
+    }
+
+    /// Gives up runs whose node could not be reached: those that were never sent when their
+    /// deadline passes, the others when they must have ended.
+    pub fn tick(&mut self, state: &State, now: Now) {
+        if self.stands_still {
+            return;
+        }
+        while let Some((_, run)) = self.looks.pop_due(now.mono) {
+            let is_away = !self.sessions.contains(&run.node);
+            let Some(tracked) = self.runs.get(&run).filter(|_| is_away) else { continue };
+            let (end, at) = match tracked.heard {
+                Heard::Unsent => (End::Missed, tracked.deadline),
+                Heard::Nothing | Heard::Ordered | Heard::Starting | Heard::Running(_) => {
+                    (End::Lost, self.lost_at(state, run))
+                }
+                Heard::Concluding => continue,
+            };
+            if now.mono < at {
+                self.looks.arm(at, run);
+            } else {
+                self.conclude(run, Ending::decided(end, Reason::Unreachable, now.wall), Vec::new());
+            }
         }
     }
 
@@ -87,12 +170,14 @@ impl Dispatch {
         for (&run, tracked) in &mut self.runs {
             let Some(job) = state.open_run(run) else { continue };
             match tracked.heard {
-                Heard::Nothing | Heard::Ordered | Heard::Starting => {}
+                Heard::Nothing | Heard::Unsent | Heard::Ordered | Heard::Starting => {}
                 Heard::Running(_) | Heard::Concluding => continue,
             }
             let left = launch::late_time_left(state, scheduler, job, run, now.wall);
             tracked.deadline = tracked.deadline.max(now.mono + left);
-            self.out.push_back(Instruction::Question(run));
+            if tracked.heard != Heard::Unsent && self.sessions.contains(&run.node) {
+                self.out.push_back(Instruction::Question(run));
+            }
         }
     }
 
@@ -115,8 +200,12 @@ impl Dispatch {
                 true => now.mono + launch::late_time_left(state, scheduler, job, run, now.wall),
                 false => deadline,
             };
-            self.runs.insert(run, Tracked { heard: Heard::Ordered, deadline });
-            self.order(state, job, run, spec.as_ref(), now);
+            self.runs.insert(run, Tracked { heard: Heard::Unsent, deadline });
+            if self.sessions.contains(&run.node) {
+                self.order(state, job, run, spec.as_ref(), now);
+            } else {
+                self.looks.arm(deadline, run);
+            }
         }
     }
 
@@ -143,7 +232,6 @@ impl Dispatch {
             Report::Running(since) => tracked.heard = Heard::Running(since),
             Report::Ended(ending, tail) => self.conclude(run, ending, tail),
             Report::NeverStarted if now.mono < tracked.deadline => {
-                tracked.heard = Heard::Ordered;
                 let spec = state.fire(job, run.group).and_then(launch::claimed_spec);
                 self.order(state, job, run, spec.as_ref(), now);
             }
@@ -186,7 +274,8 @@ impl Dispatch {
     }
 
     fn order(&mut self, state: &State, job: JobId, run: RunId, spec: Option<&Spec>, now: Now) {
-        let Some(tracked) = self.runs.get(&run) else { return };
+        let Some(tracked) = self.runs.get_mut(&run) else { return };
+        tracked.heard = Heard::Ordered;
         match spec.and_then(|spec| launch::spawn_order(state, job, run, spec)) {
             Some(spawn) => {
                 let order = Order { epoch: self.epoch, deadline: tracked.deadline, spawn };
@@ -198,6 +287,30 @@ impl Dispatch {
                 self.conclude(run, ending, Vec::new());
             }
         }
+    }
+
+    /// Orders a run that could not be sent before.
+    fn send(&mut self, state: &State, run: RunId, now: Now) {
+        let Some(job) = state.open_run(run) else { return };
+        if self.runs.get(&run).is_some_and(|tracked| now.mono >= tracked.deadline) {
+            let ending = Ending::decided(End::Missed, Reason::Unreachable, now.wall);
+            self.conclude(run, ending, Vec::new());
+            return;
+        }
+        let spec = state.fire(job, run.group).and_then(launch::claimed_spec);
+        self.order(state, job, run, spec.as_ref(), now);
+    }
+
+    /// When a run is lost whose node is away: when its own timeout has ended it in any case, or
+    /// at the latest when nobody should wait any longer.
+    fn lost_at(&self, state: &State, run: RunId) -> Mono {
+        let since = self.away.get(&run.node).copied().unwrap_or(self.began);
+        let job = state.open_run(run);
+        let spec = job.and_then(|job| state.fire(job, run.group)).and_then(launch::claimed_spec);
+        let bound = spec
+            .filter(|spec| !spec.timeout.is_zero())
+            .map(|spec| spec.start_deadline + spec.timeout + spec.kill_grace + LOST_GRACE);
+        since + bound.unwrap_or(LOST_AFTER).min(LOST_AFTER)
     }
 
     fn conclude(&mut self, run: RunId, ending: Ending, tail: Vec<u8>) {

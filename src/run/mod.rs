@@ -10,5 +10,6 @@ mod ending;
 pub mod launch;
 pub mod order;
 pub mod runs_log;
+pub mod session;
 pub mod table;
 pub mod worker;

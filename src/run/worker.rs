@@ -236,6 +236,11 @@ impl Worker {
         if self.waiting.is_empty() { None } else { self.deadlines.next_deadline() }
     }
 
+    /// Whether the epoch of the leader that was greeted last is durable here.
+    pub fn is_greeted(&self) -> bool {
+        self.epoch_durable
+    }
+
     /// Whether a launcher is there.
     pub fn has_launcher(&self) -> bool {
         self.launcher.is_some()
@@ -354,7 +359,7 @@ impl Worker {
 
     /// A new leader hears of every end that none has settled: it may have one committed already,
     /// and would not ask for it.
-    fn report_ends(&mut self) {
+    pub fn report_ends(&mut self) {
         let ended = |held: &Held| matches!(held.phase, Phase::Ended(..));
         let runs: Vec<RunId> =
             self.runs.iter().filter(|(_, held)| ended(held)).map(|(&run, _)| run).collect();

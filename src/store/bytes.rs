@@ -416,6 +416,7 @@ impl Reason {
             Reason::LauncherGone => out.u8(3),
             Reason::Untraceable => out.u8(4),
             Reason::StoreReplaced => out.u8(5),
+            Reason::Unreachable => out.u8(6),
         };
     }
 
@@ -427,6 +428,7 @@ impl Reason {
             3 => Ok(Reason::LauncherGone),
             4 => Ok(Reason::Untraceable),
             5 => Ok(Reason::StoreReplaced),
+            6 => Ok(Reason::Unreachable),
             _ => Err(DecodeError::Invalid("reason")),
         }
     }

@@ -284,6 +284,8 @@ pub enum Reason {
     Untraceable,
     /// The data directory of the node is another one, which knows nothing of the run.
     StoreReplaced,
+    /// The node could not be reached within the start deadline, and was sent no order.
+    Unreachable,
 }
 
 /// A range of due times that are given up.

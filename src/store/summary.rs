@@ -162,6 +162,7 @@ fn split_reason(reason: Option<Reason>) -> (u8, u8, Option<i32>) {
         Some(Reason::LauncherGone) => (4, 0, None),
         Some(Reason::Untraceable) => (5, 0, None),
         Some(Reason::StoreReplaced) => (6, 0, None),
+        Some(Reason::Unreachable) => (7, 0, None),
     }
 }
 
@@ -174,6 +175,7 @@ fn join_reason(code: u8, stage: u8, number: i32) -> Result<Option<Reason>, Decod
         4 => Reason::LauncherGone,
         5 => Reason::Untraceable,
         6 => Reason::StoreReplaced,
+        7 => Reason::Unreachable,
         _ => return Err(DecodeError::Invalid("reason")),
     }))
 }
@@ -258,6 +260,7 @@ mod tests {
             Ending::decided(End::Lost, Reason::LauncherGone, Wall(9)),
             Ending::decided(End::Lost, Reason::Untraceable, Wall(9)),
             Ending::decided(End::Lost, Reason::StoreReplaced, Wall(9)),
+            Ending::decided(End::Missed, Reason::Unreachable, Wall(9)),
         ] {
             let mut whole = execution(ending);
             for record in [Index(60), Index(0)] {

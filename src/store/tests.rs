@@ -738,6 +738,7 @@ fn any_ending(rng: &mut Rng) -> Ending {
         Reason::LauncherGone,
         Reason::Untraceable,
         Reason::StoreReplaced,
+        Reason::Unreachable,
     ];
     let reason = maybe(rng, |rng| any(rng, &reasons));
     let number = (!matches!(reason, Some(Reason::StartFailed(..)))).then(|| rng.next_u64() as i32);

@@ -83,6 +83,7 @@ fn leader(spec: &Spec) -> Leader {
     let mut dispatch = Dispatch::default();
     // The office began before there was a run.
     dispatch.take_office(Epoch(1), &State::new(), &Scheduler::default(), at(0));
+    dispatch.session_began(&State::new(), node, at(0));
     Leader { state, dispatch, job, run }
 }
 
@@ -168,6 +169,8 @@ fn a_new_leader_asks_and_orders_within_what_is_left() {
         let Leader { state, mut dispatch, run, .. } = leader(&spec);
         let scheduler = Scheduler::default();
         dispatch.take_office(Epoch(2), &state, &scheduler, at(second));
+        assert_eq!(polled(&mut dispatch), "", "the node has no session");
+        dispatch.session_began(&state, run.node, at(second));
         assert_eq!(polled(&mut dispatch), "ask");
         assert_eq!(dispatch.heard(run), Heard::Nothing);
         dispatch.report(&state, run, Report::NeverStarted, at(second));
@@ -278,4 +281,60 @@ fn a_run_that_ended_with_its_nodes_directory_is_settled_and_not_ordered() {
     assert_eq!(polled(&mut dispatch), "settle");
     dispatch.report(&state, run, Report::NeverStarted, at(20));
     assert_eq!(polled(&mut dispatch), "");
+}
+
+/// A run whose node is away from second 12 on, or from before its claim at second 10.
+#[test]
+fn a_run_on_a_node_that_is_away_is_missed_only_if_it_was_never_sent() {
+    let timeout = Spec { timeout: Duration::from_secs(100), ..spec() };
+    let lost_after = LOST_AFTER.as_secs() as i64;
+    for (spec, away_from, back_at, says) in [
+        // Claimed at 10, so it may start until 70.
+        (spec(), 5, Some(69), "order"),
+        (spec(), 5, None, "70: finish missed"),
+        (spec(), 12, Some(71), "ask"),
+        (spec(), 12, Some(lost_after), "ask"),
+        (spec(), 12, None, "21612: finish lost"),
+        // 12 + start deadline + timeout + grace + 60 s.
+        (timeout.clone(), 12, None, "242: finish lost"),
+        (timeout, 12, Some(240), "ask"),
+    ] {
+        let Leader { state, mut dispatch, job, run } = leader(&spec);
+        let mut said = String::new();
+        for second in 0..=lost_after + 100 {
+            if second == away_from {
+                dispatch.session_ended(run.node, at(second));
+            }
+            if second == 10 {
+                dispatch.claimed(&state, &Scheduler::default(), job, run.group, at(10));
+                polled(&mut dispatch);
+            }
+            if Some(second) == back_at {
+                dispatch.session_began(&state, run.node, at(second));
+                said = polled(&mut dispatch);
+                break;
+            }
+            if dispatch.poll_timeout().is_some_and(|due| due <= at(second).mono) {
+                dispatch.tick(&state, at(second));
+            }
+            let now = polled(&mut dispatch);
+            if !now.is_empty() {
+                said = format!("{second}: {now}");
+                break;
+            }
+        }
+        assert_eq!(said, says, "away from {away_from}, back at {back_at:?}");
+        assert_eq!(dispatch.is_reachable(run.node), back_at.is_some());
+    }
+}
+
+#[test]
+fn a_new_leader_gives_up_nothing_that_may_have_been_sent_before_it() {
+    let Leader { state, mut dispatch, run, .. } = leader(&spec());
+    dispatch.take_office(Epoch(2), &state, &Scheduler::default(), at(20));
+    dispatch.tick(&state, at(20 + LOST_AFTER.as_secs() as i64 - 1));
+    assert_eq!(polled(&mut dispatch), "");
+    dispatch.tick(&state, at(20 + LOST_AFTER.as_secs() as i64));
+    assert_eq!(polled(&mut dispatch), "finish lost");
+    assert_eq!(dispatch.heard(run), Heard::Concluding);
 }

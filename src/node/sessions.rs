@@ -1,0 +1,179 @@
+//! Who can be told what: the sessions of a leader, and a node's own with its leader.
+//!
+//! A leader's own node is told in here, without a network, through the same doors: a session of
+//! its own begins when its registration is committed.
+
+use super::effect::{Effect, Level, Word};
+use super::office::BY_NODE;
+use super::{Leaving, Node};
+use crate::ident::{Epoch, NodeId};
+use crate::run::session::{self, FromNode, Heard, Said};
+use crate::store::{Member, MemberState, Record};
+use crate::time::Mono;
+
+impl Node {
+    /// Another node has said something.
+    pub(super) fn hear(&mut self, from: NodeId, word: Word) {
+        match word {
+            Word::Consensus(envelope) => self.consensus.handle(from, envelope, self.now),
+            Word::Session(word) => self.hear_session(from, word),
+            Word::Forward(number, peer, request) => self.forwarded(from, number, peer, request),
+            Word::Answer(number, applied, answer) => {
+                self.forward_answered(from, number, applied, *answer);
+            }
+        }
+    }
+
+    /// Who leads, as far as this node knows: itself from when its office is established.
+    pub(super) fn leader(&self) -> Option<(NodeId, Epoch)> {
+        let me = self.identity.node;
+        let other = self.consensus.election().leader().filter(|&(node, _)| node != me);
+        self.established.map(|epoch| (me, epoch)).or(other)
+    }
+
+    /// When [`Node::tend_sessions`] must be called at the latest.
+    pub(super) fn sessions_due(&self) -> Option<Mono> {
+        let runs = self.dispatch.poll_timeout().filter(|_| self.established.is_some());
+        let tether = self.tether.poll_timeout().filter(|_| self.may_greet());
+        [self.sessions.poll_timeout(), tether, runs].into_iter().flatten().min()
+    }
+
+    /// Greets, beats, and gives up who is silent.
+    pub(super) fn tend_sessions(&mut self) {
+        let other = self.leader().filter(|_| self.established.is_none());
+        if self.tether.leader_is(other, self.now.mono) {
+            if let Some((_, epoch)) = other {
+                self.worker.greet(epoch);
+                self.schedule_all();
+            }
+        }
+        if self.established.is_some() {
+            self.tend_office();
+        } else if self.tether.poll_timeout().is_some_and(|at| at <= self.now.mono) {
+            let me = self.registration(match self.leaving {
+                Leaving::No | Leaving::Stopping | Leaving::Gone => MemberState::Registered,
+                Leaving::Registry(_) => MemberState::Left,
+            });
+            let may_greet = self.may_greet();
+            if let Some((to, word)) = self.tether.tick(&me, may_greet, self.now.mono) {
+                self.effects.push_back(Effect::Send(to, Word::Session(word)));
+            }
+        }
+    }
+
+    /// Tells `node` something about a run; drops it when there is no session, for then the next
+    /// one begins with questions.
+    pub(super) fn tell(&mut self, node: NodeId, said: Said) {
+        if !self.sessions.is_open(node) {
+            return;
+        }
+        if let Some(word) = self.sessions.say(node, said) {
+            self.effects.push_back(Effect::Send(node, Word::Session(word)));
+        }
+    }
+
+    /// The registry has changed: who has asked for a session may have it now.
+    pub(super) fn welcome_registered(&mut self) {
+        let me = self.identity.node;
+        if self.is_registered() && !self.dispatch.is_reachable(me) {
+            self.dispatch.session_began(&self.state, me, self.now);
+        }
+        let others: Vec<NodeId> = self.state.members().map(|member| member.id).collect();
+        for node in others.into_iter().filter(|&node| node != me) {
+            self.welcome(node);
+        }
+    }
+
+    fn hear_session(&mut self, from: NodeId, word: session::Word) {
+        let now = self.now;
+        if self.established.is_some() {
+            return self.hear_node(from, word);
+        }
+        match self.tether.hear(from, word, now.mono) {
+            Heard::Nothing => {}
+            Heard::Begun => self.worker.report_ends(),
+            Heard::Order(order) => self.worker.order(*order, now),
+            Heard::Question(run) => self.worker.question(run),
+            Heard::Settle(run) => self.worker.settled(run, now),
+            Heard::Refused(why) => {
+                self.log(Level::Warn, "the leader refuses this node", vec![("why", why)]);
+            }
+        }
+    }
+
+    fn hear_node(&mut self, from: NodeId, word: session::Word) {
+        let now = self.now;
+        match self.sessions.hear(from, word, now.mono) {
+            FromNode::Nothing => {}
+            FromNode::Greeting(member) => self.greeted(*member),
+            FromNode::Report(run, report) => self.dispatch.report(&self.state, run, report, now),
+            FromNode::Lost => self.end_session(from, None),
+        }
+    }
+
+    fn greeted(&mut self, member: Member) {
+        let node = member.id;
+        self.dispatch.session_ended(node, self.now);
+        if let Some(why) = self.why_refused(&member) {
+            return self.end_session(node, Some(why));
+        }
+        if self.state.member(node) == Some(&member) {
+            self.welcome(node);
+        } else {
+            self.append(Record::Node(member), BY_NODE);
+        }
+    }
+
+    /// Why a node is not let in, if it is not.
+    fn why_refused(&self, member: &Member) -> Option<String> {
+        let known = self.state.member(member.id);
+        if known.is_some_and(|known| known.store == member.store && known.boot > member.boot) {
+            let why = "a later start of this node is registered: its data directory was put back";
+            return Some(why.into());
+        }
+        let holder = self.state.members().find(|other| {
+            other.name == member.name
+                && other.id != member.id
+                && other.state == MemberState::Registered
+        });
+        holder.map(|other| {
+            format!("the name {:?} belongs to node {} at {:?}", other.name, other.id, other.address)
+        })
+    }
+
+    fn welcome(&mut self, node: NodeId) {
+        let is_there = |member: &Member| member.state == MemberState::Registered;
+        if !self.state.member(node).is_some_and(is_there) {
+            return;
+        }
+        if let Some(word) = self.sessions.welcome(node, self.now.mono) {
+            self.effects.push_back(Effect::Send(node, Word::Session(word)));
+            self.dispatch.session_began(&self.state, node, self.now);
+        }
+    }
+
+    fn tend_office(&mut self) {
+        let (words, silent) = self.sessions.tick(self.now.mono);
+        for (node, word) in words {
+            self.effects.push_back(Effect::Send(node, Word::Session(word)));
+        }
+        for node in silent {
+            self.log(Level::Warn, "a node is silent", vec![("node", node.to_string())]);
+            self.end_session(node, None);
+        }
+        self.dispatch.tick(&self.state, self.now);
+    }
+
+    fn end_session(&mut self, node: NodeId, why: Option<String>) {
+        if let Some(word) = self.sessions.end(node, why) {
+            self.effects.push_back(Effect::Send(node, Word::Session(word)));
+        }
+        self.dispatch.session_ended(node, self.now);
+    }
+
+    /// A node speaks to a leader only when the epoch is on its own disk, so that no lower one is
+    /// obeyed after that.
+    fn may_greet(&self) -> bool {
+        self.worker.is_greeted() && !matches!(self.leaving, Leaving::Stopping | Leaving::Gone)
+    }
+}
