@@ -17,11 +17,11 @@ use mio::Waker;
 
 use super::boot::Files;
 use super::group::{Group, raw_runs};
+use super::read::{PartEnd, Read};
 use super::space::Room;
-use crate::cluster::APPEND_MAX_BYTES;
-use crate::ident::{Index, StreamId};
+use crate::ident::{Index, NodeId, StreamId};
 use crate::journal::{Outputs, Progress, Record, WriteError};
-use crate::node::{Batch, Durable, Raw, SnapshotNews, SnapshotWork, Space};
+use crate::node::{Batch, Durable, Raw, SnapshotNews, SnapshotPart, SnapshotWork, Space};
 use crate::run::runs_log::RunsRecord;
 use crate::store::output_in;
 use crate::sys::process;
@@ -37,8 +37,7 @@ const ROOM_PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum Work {
     Commit(Batch),
     Snapshot(Index, SnapshotWork),
-    ReadOutputs(StreamId, Vec<Index>),
-    ReadRecords(Index),
+    Read(Read),
     CompactRuns(Vec<RunsRecord>),
 }
 
@@ -49,6 +48,7 @@ pub(super) enum Done {
     Snapshot(Index, SnapshotNews),
     Outputs(StreamId, Vec<(Index, Option<Vec<u8>>)>),
     Records(Vec<Raw>),
+    SnapshotPart(NodeId, SnapshotPart),
     /// Something that should be known, and why.
     Remark(&'static str, String),
     /// The disk has less room, or more.
@@ -75,7 +75,15 @@ impl Disk {
         let work = Arc::new(Queue::default());
         let (done_out, done) = mpsc::channel();
         let kept = Arc::clone(&waker);
-        let mut thread = Thread { files, room, done: done_out, waker, stuck: None, snapshot: None };
+        let mut thread = Thread {
+            files,
+            room,
+            done: done_out,
+            waker,
+            stuck: None,
+            snapshot: None,
+            part_end: None,
+        };
         let builder = std::thread::Builder::new().name("disk".into()).stack_size(256 * 1024);
         let work_in = Arc::clone(&work);
         let thread = builder.spawn(move || thread.run(&work_in))?;
@@ -173,14 +181,16 @@ impl Queue {
     }
 }
 
-struct Thread {
-    files: Files,
+pub(super) struct Thread {
+    pub(super) files: Files,
     room: Room,
     done: Sender<Done>,
     waker: Arc<Waker>,
     /// The group that found no room.
     stuck: Option<Group>,
     snapshot: Option<Snapshot>,
+    /// Where the last part of a snapshot ended that was read for a follower.
+    pub(super) part_end: Option<PartEnd>,
 }
 
 /// A snapshot that is being written.
@@ -245,8 +255,7 @@ impl Thread {
             Some(Work::Commit(batch)) => pulled.push_front(Work::Commit(batch)),
             Some(Work::CompactRuns(live)) => self.compact_runs(&live)?,
             Some(Work::Snapshot(index, work)) => self.snapshot_work(index, work)?,
-            Some(Work::ReadOutputs(stream, records)) => self.read_outputs(stream, &records),
-            Some(Work::ReadRecords(from)) => self.read_records(from),
+            Some(Work::Read(read)) => self.read(read),
         }
         self.step_snapshot()
     }
@@ -317,6 +326,10 @@ impl Thread {
                 self.snapshot = Some(Snapshot { index, ending: None });
                 journal.snapshot_begin(storage, index)
             }
+            SnapshotWork::BeginFrom(seam) => {
+                self.snapshot = Some(Snapshot { index, ending: None });
+                journal.snapshot_begin_from_peer(storage, seam)
+            }
             // It was given up here, which the node did not know yet.
             SnapshotWork::Part(_) | SnapshotWork::End(..) | SnapshotWork::Abort if !is_ours => {
                 return Ok(());
@@ -379,8 +392,7 @@ impl Thread {
     fn read_all(&mut self, pulled: &mut VecDeque<Work>) {
         for work in std::mem::take(pulled) {
             match work {
-                Work::ReadOutputs(stream, records) => self.read_outputs(stream, &records),
-                Work::ReadRecords(from) => self.read_records(from),
+                Work::Read(read) => self.read(read),
                 other @ (Work::Commit(_) | Work::Snapshot(..) | Work::CompactRuns(_)) => {
                     pulled.push_back(other);
                 }
@@ -388,47 +400,12 @@ impl Thread {
         }
     }
 
-    /// What can't be read is missing, which is said, and nothing more: it is of no need.
-    fn read_outputs(&mut self, stream: StreamId, records: &[Index]) {
-        let Files { storage, journal, .. } = &mut self.files;
-        let mut outputs = Vec::with_capacity(records.len());
-        let mut wrong = None;
-        for &index in records {
-            let output = journal.output(storage, index, &output_of);
-            outputs.push((
-                index,
-                output.unwrap_or_else(|error| {
-                    wrong = Some(error.to_string());
-                    None
-                }),
-            ));
-        }
-        if let Some(why) = wrong {
-            self.send(Done::Remark("the output of a run cannot be read", why));
-        }
-        self.say(Done::Outputs(stream, outputs));
-    }
-
-    /// Reads what a follower lacks. What can't be read is asked for again.
-    fn read_records(&mut self, from: Index) {
-        let Files { storage, journal, .. } = &mut self.files;
-        let mut records = Vec::new();
-        let mut keep = |record: Record<'_>| {
-            let Record { index, epoch, kind, payload, .. } = record;
-            records.push(Raw { index, epoch, kind, payload: payload.to_vec() });
-        };
-        if let Err(error) = journal.read(storage, from, APPEND_MAX_BYTES, &mut keep) {
-            self.send(Done::Remark("the journal cannot be read", error.to_string()));
-        }
-        self.say(Done::Records(records));
-    }
-
-    fn say(&self, done: Done) {
+    pub(super) fn say(&self, done: Done) {
         self.send(done);
         self.wake();
     }
 
-    fn send(&self, done: Done) {
+    pub(super) fn send(&self, done: Done) {
         // The loop has ended when nobody listens; so will this thread, at its next turn.
         let _ = self.done.send(done);
     }
@@ -444,10 +421,7 @@ fn next_group(pulled: &mut VecDeque<Work>) -> Vec<Batch> {
     while let Some(work) = pulled.pop_front() {
         match work {
             Work::Commit(batch) => group.push(batch),
-            other @ (Work::Snapshot(..)
-            | Work::ReadOutputs(..)
-            | Work::ReadRecords(_)
-            | Work::CompactRuns(_)) => {
+            other @ (Work::Snapshot(..) | Work::Read(_) | Work::CompactRuns(_)) => {
                 pulled.push_front(other);
                 break;
             }
@@ -456,7 +430,7 @@ fn next_group(pulled: &mut VecDeque<Work>) -> Vec<Batch> {
     group
 }
 
-fn output_of<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+pub(super) fn output_of<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
     output_in(record.kind, record.schema, record.payload)
 }
 

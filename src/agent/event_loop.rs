@@ -19,6 +19,7 @@ use super::disk::{Disk, Done, Work};
 use super::link::Link;
 use super::log::Log;
 use super::open::FIRST_LISTENER;
+use super::read::Read;
 use super::space::Room;
 use super::watch::{self, Watches};
 use super::zones::FileZones;
@@ -241,10 +242,13 @@ impl Agent {
                 }
                 Effect::Commit(batch) => self.disk.push(Work::Commit(batch)),
                 Effect::Snapshot(index, work) => self.disk.push(Work::Snapshot(index, work)),
-                Effect::ReadOutputs(id, list) => self.disk.push(Work::ReadOutputs(id, list)),
+                Effect::ReadOutputs(id, list) => self.read(Read::Outputs(id, list)),
                 // The only voter has nobody to speak to, and no socket for it.
                 Effect::Send(..) => {}
-                Effect::ReadRecords(from) => self.disk.push(Work::ReadRecords(from)),
+                Effect::ReadSnapshot(to, index, part) => {
+                    self.read(Read::Snapshot(to, index, part));
+                }
+                Effect::ReadRecords(from) => self.read(Read::Records(from)),
                 Effect::StreamReady(stream) => {
                     let token = self.waiting.remove(&stream);
                     wishes.extend(token.map(|token| Wish::Piece(token, stream)));
@@ -269,6 +273,10 @@ impl Agent {
         for wish in wishes {
             self.grant(wish);
         }
+    }
+
+    fn read(&self, read: Read) {
+        self.disk.push(Work::Read(read));
     }
 
     fn grant(&mut self, wish: Wish) {
@@ -381,6 +389,7 @@ impl Agent {
                 Done::Durable(durable) => self.input(Input::Durable(durable)),
                 Done::Snapshot(index, news) => self.input(Input::Snapshot(index, news)),
                 Done::Outputs(stream, outputs) => self.input(Input::Outputs(stream, outputs)),
+                Done::SnapshotPart(to, part) => self.input(Input::SnapshotPart(to, part)),
                 Done::Records(records) => self.input(Input::Records(records)),
                 Done::Remark(what, why) => self.log.say(Level::Warn, what, vec![("why", why)]),
                 Done::Space(space) => self.input(Input::Space(space)),

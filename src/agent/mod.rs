@@ -12,6 +12,7 @@ mod group;
 mod link;
 mod log;
 mod open;
+mod read;
 mod space;
 mod storage;
 mod watch;

@@ -181,6 +181,10 @@ impl Replication {
         let last = self.shape.last().index;
         if peer.next <= self.shape.base().index && peer.feed != Feed::Snapshot {
             peer.feed = Feed::Snapshot;
+            peer.beat_due = true;
+        }
+        // Said again with each heartbeat: who sends it knows how far that is.
+        if peer.feed == Feed::Snapshot && peer.beat_due {
             out.push_back(Act::Snapshot(node));
         }
         let wants = peer.next <= last && peer.may_be_fed();

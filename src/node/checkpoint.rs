@@ -44,6 +44,16 @@ impl Checkpoints {
         Checkpoints { made, ..Checkpoints::default() }
     }
 
+    /// A snapshot of the leader comes in the place of one that is being made.
+    pub(super) fn give_way(&mut self) {
+        self.taking = None;
+    }
+
+    /// A snapshot of the leader is in force.
+    pub(super) fn made_by_leader(&mut self, index: Index, digest: Digest) {
+        (self.taking, self.made) = (None, Some((index, digest)));
+    }
+
     /// What an earlier office has proposed and is not applied may never be.
     pub(super) fn begin_office(&mut self) {
         self.proposed = false;
@@ -86,7 +96,7 @@ impl Node {
     /// A checkpoint is applied: begins the snapshot, unless an older one is still being made.
     pub(super) fn begin_snapshot(&mut self) {
         self.checkpoints.proposed = false;
-        if self.checkpoints.taking.is_some() {
+        if self.checkpoints.taking.is_some() || self.shipping.is_busy() {
             return;
         }
         let index = self.state.applied();
@@ -98,6 +108,9 @@ impl Node {
 
     /// The disk has news of the snapshot at `index`.
     pub(super) fn snapshot_news(&mut self, index: Index, news: SnapshotNews) {
+        if self.shipping.is_receiving(index) {
+            return self.received(news);
+        }
         if self.checkpoints.taking != Some(index) {
             return;
         }
@@ -106,6 +119,7 @@ impl Node {
             SnapshotNews::InForce(digest) => {
                 let logs = &mut self.checkpoints;
                 (logs.taking, logs.made, logs.not_below) = (None, Some((index, digest)), 0);
+                self.consensus.rebased(index);
             }
             SnapshotNews::GivenUp => {
                 self.state.end_snapshot();

@@ -4,6 +4,7 @@ use crate::api::Peer;
 use crate::cluster::{Envelope, Promise, Raw};
 use crate::http::{Request, Response};
 use crate::ident::{Boot, Digest, Index, NodeId, RequestId, StreamId, Ticket};
+use crate::journal::Seam;
 use crate::run::order::{LauncherCommand, LauncherEvent, Process};
 use crate::run::runs_log::RunsRecord;
 use crate::run::session;
@@ -43,6 +44,8 @@ pub enum Input {
     ZonesChanged,
     /// Another node, which is known to be it, has said this.
     Peer(NodeId, Word),
+    /// What [`Effect::ReadSnapshot`] asked for, for that node.
+    SnapshotPart(NodeId, SnapshotPart),
     /// Records of the journal that [`Effect::ReadRecords`] asked for, in order from there.
     Records(Vec<Raw>),
     /// Stop in good order: start nothing, finish what is under way on the disk, then exit.
@@ -81,6 +84,8 @@ pub enum SnapshotNews {
 pub enum SnapshotWork {
     /// One begins.
     Begin,
+    /// One of the leader's begins, which stands for all up to there, whatever the journal holds.
+    BeginFrom(Seam),
     /// Its next chunks.
     Part(Vec<Vec<u8>>),
     /// Its last chunks. Of the output in records before the index, only that in these records, in
@@ -119,6 +124,10 @@ pub enum Effect {
     /// Read records of the journal from here on, as much as fits one message, and give them by
     /// [`Input::Records`].
     ReadRecords(Index),
+    /// Read the part of that number of the snapshot at that index, or the first part of the newest
+    /// when there is no such snapshot (any more), and give it by [`Input::SnapshotPart`]; nothing
+    /// when there is none.
+    ReadSnapshot(NodeId, Index, u64),
     /// Read what these records hold of the output of runs, and give it by [`Input::Outputs`].
     ReadOutputs(StreamId, Vec<Index>),
     /// A stream that was waiting can go on.
@@ -149,6 +158,25 @@ pub enum Word {
     Forward(u64, Peer, Box<Request>),
     /// The answer to that, and the record up to which the leader had applied the journal then.
     Answer(u64, Index, Box<Response>),
+    /// A part of a snapshot.
+    SnapshotPart(SnapshotPart),
+    /// The part of that number is wanted, of the snapshot at that index.
+    SnapshotWanted(Index, u64),
+}
+
+/// A part of a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnapshotPart {
+    /// What the snapshot stands for.
+    pub seam: Seam,
+    /// The SHA-256 of all its chunks.
+    pub digest: Digest,
+    /// Counted from 0.
+    pub number: u64,
+    /// Its chunks.
+    pub chunks: Vec<Vec<u8>>,
+    /// Whether none follows.
+    pub is_last: bool,
 }
 
 /// What one turn of the node wants on disk.

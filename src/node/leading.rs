@@ -28,7 +28,8 @@ impl Node {
                 Act::Won(epoch) => self.won(epoch),
                 Act::Lost(epoch) => self.lost(epoch),
                 Act::Read(from) => self.effects.push_back(Effect::ReadRecords(from)),
-                Act::Snapshot(_) | Act::ReadReady(..) | Act::ReadFailed(_) => {}
+                Act::Snapshot(node) => self.offer_snapshot(node),
+                Act::ReadReady(..) | Act::ReadFailed(_) => {}
                 Act::Halt(why) => self.effects.push_back(Effect::Halt(why.to_owned())),
             }
         }

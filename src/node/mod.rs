@@ -17,13 +17,14 @@ mod ready;
 mod requests;
 mod restore;
 mod sessions;
+mod ship;
 mod space;
 
 pub use crate::cluster::Raw;
 pub use clock::{PATIENCE, RELEASE};
 pub use effect::{
-    Batch, Durable, Effect, Identity, Input, Level, Note, Produced, SnapshotNews, SnapshotWork,
-    Space, Word,
+    Batch, Durable, Effect, Identity, Input, Level, Note, Produced, SnapshotNews, SnapshotPart,
+    SnapshotWork, Space, Word,
 };
 
 use std::collections::{BTreeMap, VecDeque};
@@ -45,6 +46,7 @@ use clock::ClockGuard;
 use forward::Forwards;
 use requests::Requests;
 use restore::Restoring;
+use ship::Shipping;
 
 /// What a node must be told of itself.
 pub struct Settings {
@@ -122,6 +124,7 @@ pub struct Node {
     /// What was given to the disk, oldest first.
     on_disk: VecDeque<OnDisk>,
     checkpoints: Checkpoints,
+    shipping: Shipping,
     leaving: Leaving,
     effects: VecDeque<Effect>,
 }
@@ -189,6 +192,7 @@ impl Node {
             space: Space::Enough,
             on_disk: VecDeque::new(),
             checkpoints: Checkpoints::new(checkpoint),
+            shipping: Shipping::default(),
             leaving: Leaving::No,
             effects: VecDeque::new(),
         };
@@ -219,6 +223,9 @@ impl Node {
             }
             Input::ZonesChanged => {}
             Input::Peer(from, word) => self.hear(from, word),
+            Input::SnapshotPart(to, part) => {
+                self.effects.push_back(Effect::Send(to, Word::SnapshotPart(part)));
+            }
             Input::Records(records) => self.consensus.records(records),
             Input::Stop => self.stop(),
         }
@@ -227,6 +234,7 @@ impl Node {
         }
         self.follow_consensus();
         self.tend_sessions();
+        self.ask_for_parts();
         self.worker.tick(now);
         self.answer_late();
         self.answer_forwards();
@@ -253,6 +261,7 @@ impl Node {
             self.worker.poll_timeout(),
             self.late_at(),
             self.forwards.late_at(),
+            self.shipping.poll_timeout(),
             clock,
             restore,
         ];
@@ -375,9 +384,8 @@ fn consensus_of(
 ) -> Start {
     let base = Place { epoch: state.epoch(), index: state.applied() };
     let mut shape = Shape::behind(base);
-    let of_state = Voters::new(state.config().1.to_vec()).map(Config::of);
     let mut configs: Vec<(Index, Config)> =
-        of_state.into_iter().map(|config| (base.index, config)).collect();
+        config_of(state).into_iter().map(|config| (base.index, config)).collect();
     for entry in records {
         shape.push(entry.epoch);
         configs.extend(config_in(&entry.record).map(|config| (entry.index, config)));
@@ -391,6 +399,11 @@ fn consensus_of(
         seed: settings.seed,
         timing: settings.timing,
     }
+}
+
+/// The configuration of `state`; none before the first record.
+fn config_of(state: &State) -> Option<Config> {
+    Voters::new(state.config().1.to_vec()).map(Config::of)
 }
 
 /// The configuration that `record` puts in force.

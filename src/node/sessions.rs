@@ -17,6 +17,8 @@ impl Node {
         match word {
             Word::Consensus(envelope) => self.consensus.handle(from, envelope, self.now),
             Word::Session(word) => self.hear_session(from, word),
+            Word::SnapshotPart(part) => self.part_came(from, part),
+            Word::SnapshotWanted(index, part) => self.part_wanted(from, index, part),
             Word::Forward(number, peer, request) => self.forwarded(from, number, peer, request),
             Word::Answer(number, applied, answer) => {
                 self.forward_answered(from, number, applied, *answer);

@@ -5,6 +5,7 @@
 mod disk;
 mod launcher;
 mod oracle;
+mod shipping;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

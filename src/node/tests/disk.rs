@@ -301,7 +301,7 @@ impl Disk {
     }
 
     fn snapshot_work(&mut self, index: Index, work: SnapshotWork, rng: &mut Rng) {
-        if work == SnapshotWork::Begin {
+        if matches!(work, SnapshotWork::Begin | SnapshotWork::BeginFrom(_)) {
             self.writing = Some(Snapshot { index, chunks: Vec::new(), whole: false });
             return;
         }
@@ -313,7 +313,7 @@ impl Disk {
                 self.writing = None;
                 self.told_later.push_back(Input::Snapshot(index, SnapshotNews::GivenUp));
             }
-            SnapshotWork::Begin => unreachable!("handled above"),
+            SnapshotWork::Begin | SnapshotWork::BeginFrom(_) => unreachable!("handled above"),
             SnapshotWork::Part(chunks) => {
                 writing.chunks.extend(chunks);
                 self.told_later.push_back(Input::Snapshot(index, SnapshotNews::PartWritten));

@@ -394,7 +394,9 @@ impl World {
                 }
                 Effect::Snapshot(index, work) => self.disk.push(Work::Snapshot(index, work)),
                 Effect::ReadOutputs(id, list) => self.disk.push(Work::ReadOutputs(id, list)),
-                Effect::ReadRecords(_) | Effect::Send(..) => panic!("nobody else is there"),
+                Effect::ReadRecords(_) | Effect::ReadSnapshot(..) | Effect::Send(..) => {
+                    panic!("nobody else is there")
+                }
                 Effect::StreamReady(id) => self.read_stream(id),
                 Effect::Halt(why) => panic!("{why}"),
                 Effect::CompactRuns(live) => self.disk.push(Work::CompactRuns(live)),
@@ -692,7 +694,7 @@ impl World {
             Effect::Commit(batch) => batch.ticket.0 << 8 | batch.runs.len() as u64,
             Effect::Snapshot(index, _) => index.0,
             Effect::ReadOutputs(stream, list) => stream.0 << 8 | list.len() as u64,
-            Effect::ReadRecords(index) => index.0,
+            Effect::ReadRecords(index) | Effect::ReadSnapshot(_, index, _) => index.0,
             Effect::Send(to, _) => u64::from(to.get()),
             Effect::StreamReady(stream) => stream.0,
             Effect::Halt(why) => stable_hash(why.as_bytes()),
