@@ -13,8 +13,8 @@ use std::os::fd::AsFd;
 use crate::ident::RunId;
 use crate::run::order::{Program, SpawnOrder, Stage};
 use crate::sys::process::Pid;
-use crate::sys::spawn::{self, Image, Prepared, Report, StartError, Step};
-use crate::sys::{file, limits, user};
+use crate::sys::spawn::{self, Image, Report, Spawned, StartError, Step};
+use crate::sys::{file, limits, signal, user};
 
 /// Permissions that files made by a job do not get.
 const JOB_UMASK: u32 = 0o022;
@@ -29,6 +29,7 @@ const DEFAULT_LANG: &str = "C.UTF-8";
 pub(super) struct Surroundings {
     null: File,
     descriptors: limits::Limit,
+    signals: signal::Changed,
     env: Vec<(&'static str, String)>,
     home: String,
 }
@@ -54,7 +55,8 @@ impl Surroundings {
             ("USER", name),
         ];
         let null = File::open("/dev/null")?;
-        Ok(Surroundings { null, descriptors: limits::original_descriptors()?, env, home })
+        let (descriptors, signals) = (limits::original_descriptors()?, signal::Changed::now());
+        Ok(Surroundings { null, descriptors, signals, env, home })
     }
 
     /// The image that `order`, which has been checked, asks for.
@@ -82,38 +84,19 @@ impl Surroundings {
             or_root: order.cwd.is_none(),
             umask: JOB_UMASK,
             descriptors: self.descriptors,
+            signals: self.signals,
         })
     }
 
-    /// Forks the processes of `orders`, one after the other in that order; for each its child, or
-    /// the step that failed and its errno. Does not wait for any execve(2).
-    pub(super) fn start(&self, orders: &[SpawnOrder]) -> Vec<Result<Child, (Stage, i32)>> {
-        let errno = |error: &io::Error| error.raw_os_error().unwrap_or(0);
-        let surroundings = orders.iter().map(|order| {
-            let image = self.image(order).map_err(|error| (Stage::Refused, errno(&error)))?;
-            let (output, writer) = file::pipe().map_err(|error| (Stage::Pipe, errno(&error)))?;
-            Ok((image, output, writer))
-        });
-        let surroundings: Vec<Result<_, (Stage, i32)>> = surroundings.collect();
-        let prepared = surroundings.iter().map(|made| {
-            let (image, _, writer) = made.as_ref().map_err(|&failed| failed)?;
-            spawn::prepare(image, self.null.as_fd(), writer.as_fd()).map_err(stage_of)
-        });
-        let prepared: Vec<Result<Prepared<'_>, (Stage, i32)>> = prepared.collect();
-        // Nothing else is done between two forks.
-        let forked = prepared.iter().map(|prepared| match prepared {
-            Ok(prepared) => prepared.fork().map_err(stage_of),
-            Err(failed) => Err(*failed),
-        });
-        let forked: Vec<Result<Pid, (Stage, i32)>> = forked.collect();
-        let reports: Vec<Option<Report>> =
-            prepared.into_iter().map(|made| made.ok().map(Prepared::into_report)).collect();
-        let all = orders.iter().zip(surroundings).zip(forked).zip(reports);
-        all.map(|(((order, made), pid), report)| {
-            let (pid, output) = (pid?, made?.1);
-            Ok(Child { run: order.run, pid, output: Some(output), report })
-        })
-        .collect()
+    /// Starts the process of `order`; the step that failed and its errno if it cannot. Does not
+    /// wait for the execve(2).
+    pub(super) fn start(&self, order: &SpawnOrder) -> Result<Child, (Stage, i32)> {
+        let errno = |error: io::Error| error.raw_os_error().unwrap_or(0);
+        let image = self.image(order).map_err(|error| (Stage::Refused, errno(error)))?;
+        let (output, writer) = file::pipe().map_err(|error| (Stage::Pipe, errno(error)))?;
+        let started = spawn::spawn(image, self.null.as_fd(), writer.as_fd());
+        let Spawned { pid, report } = started.map_err(stage_of)?;
+        Ok(Child { run: order.run, pid, output: Some(output), report: Some(report) })
     }
 }
 

@@ -34,7 +34,7 @@ pub use table::RUNS_MAX;
 use crate::sys::file::{Access, Dir};
 use crate::sys::process::{self, Pid};
 use crate::sys::spawn::{Image, StartError, Step};
-use crate::sys::{clock, file, limits, spawn, unix_socket, user};
+use crate::sys::{clock, file, limits, signal, spawn, unix_socket, user};
 
 /// The socket, in the data directory.
 pub const SOCKET: &str = "launcher.sock";
@@ -119,8 +119,9 @@ pub fn start(exe: &Path, dir: &Path) -> Result<Pid, StartError> {
         or_root: true,
         umask: 0o077,
         descriptors: limits::original_descriptors().map_err(at(Step::Limits))?,
+        signals: signal::Changed::now(),
     };
-    let spawned = spawn::spawn(&image, null.as_fd(), log.as_fd())?;
+    let spawned = spawn::spawn(image, null.as_fd(), log.as_fd())?;
     match spawned.report.wait() {
         Ok(()) => Ok(spawned.pid),
         Err(error) => {

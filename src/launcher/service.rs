@@ -20,7 +20,7 @@ use super::slot::End;
 use super::table::{Effect, Table};
 use super::{PID, SOCKET, Settings, is_trusted, say, take_lock};
 use crate::ident::{BootId, Instance, RunId};
-use crate::run::order::{Process, SpawnOrder, Status};
+use crate::run::order::{Process, Status};
 use crate::sys::file::{Access, Dir};
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::signal::{self, Deadly, Signal, SignalPipe};
@@ -371,28 +371,16 @@ impl Service {
     }
 
     fn carry_out(&mut self) {
-        let mut orders = Vec::new();
         while let Some(effect) = self.table.poll_effect() {
             match effect {
-                Effect::Spawn(order) => orders.push(*order),
-                Effect::Signal(run, signal) => {
-                    // What was to be started before this may be what it is for.
-                    self.spawn(std::mem::take(&mut orders));
-                    self.signal(run, signal);
-                }
+                Effect::Spawn(order) => match self.surroundings.start(&order) {
+                    Ok(child) => self.take_in(child),
+                    Err((stage, errno)) => {
+                        self.table.fork_failed(order.run, stage, errno, clock::now());
+                    }
+                },
+                Effect::Signal(run, signal) => self.signal(run, signal),
                 Effect::Release(run) => self.children.release(run),
-            }
-        }
-        self.spawn(orders);
-    }
-
-    fn spawn(&mut self, orders: Vec<SpawnOrder>) {
-        let children = self.surroundings.start(&orders);
-        let now = clock::now();
-        for (order, child) in orders.iter().zip(children) {
-            match child {
-                Ok(child) => self.take_in(child),
-                Err((stage, errno)) => self.table.fork_failed(order.run, stage, errno, now),
             }
         }
     }

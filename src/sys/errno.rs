@@ -17,12 +17,6 @@ pub(super) fn check_count(answer: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(answer).map_err(|_| io::Error::last_os_error())
 }
 
-/// The number of the last error of this thread; takes no memory, so it may be called in a child
-/// between fork(2) and execve(2).
-pub(super) fn last() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
-}
-
 /// Repeats `call` for as long as a signal interrupts it.
 pub(super) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {

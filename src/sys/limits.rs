@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::OnceLock;
 
-use super::errno;
+use super::{direct, errno};
 
 /// What the soft limit is raised to, unless the hard limit is lower. More would only make scans
 /// over all descriptors slow.
@@ -54,14 +54,37 @@ pub fn descriptors() -> io::Result<Limit> {
     Ok(Limit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 
-/// Sets the limit of this process; takes no memory, so a child may call it before its execve(2).
+/// Sets the limit of this process.
 ///
 /// # Errors
 /// Those of setrlimit(2).
 pub fn set_descriptors(limit: Limit) -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
-    // SAFETY: the kernel reads one rlimit from `limit`, which lives through the call.
-    errno::check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
+    set_directly(limit).map_err(io::Error::from_raw_os_error)
+}
+
+/// The same for a child before its execve(2): takes no memory and no errno(3).
+pub(super) fn set_directly(limit: Limit) -> Result<(), i32> {
+    let limit = [limit.soft, limit.hard];
+    // SAFETY: the kernel reads two numbers from `limit`, which lives through the call.
+    unsafe { prlimit(limit.as_ptr().expose_provenance(), 0) }
+}
+
+/// How many descriptors a child may have before its execve(2): takes no memory and no errno(3).
+pub(super) fn soft_directly() -> Result<u64, i32> {
+    let mut limit = [0_u64; 2];
+    // SAFETY: the kernel writes two numbers into `limit`, which lives through the call.
+    unsafe { prlimit(0, limit.as_mut_ptr().expose_provenance()) }?;
+    Ok(limit[0])
+}
+
+/// prlimit(2) of this process, with a limit to set, or 0, and where to put the one that was, or 0.
+///
+/// # Safety
+/// Both are 0 or the address of two `u64`.
+unsafe fn prlimit(new: usize, old: usize) -> Result<(), i32> {
+    let args = [0, libc::RLIMIT_NOFILE as usize, new, old, 0];
+    // SAFETY: the caller's promise is the same.
+    unsafe { direct::call(libc::SYS_prlimit64, args) }.map(drop)
 }
 
 #[cfg(test)]

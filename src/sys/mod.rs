@@ -6,6 +6,7 @@
 //! the descriptor limit that the process was started with.
 
 pub mod clock;
+mod direct;
 mod errno;
 pub mod file;
 pub mod limits;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::errno;
+use super::{direct, errno};
 
 /// A signal that a daemon reacts to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,19 +139,48 @@ pub fn ignore_broken_pipes() -> io::Result<()> {
     if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Gives every signal its default action and blocks none: what a program expects to be started
-/// with. Takes no memory, so a child may call it before its execve(2).
-pub(super) fn set_defaults() {
-    for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is no handler that could be run. SIGKILL, SIGSTOP and what the C library
-        // keeps for itself answer EINVAL, which is as good.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-    }
+/// The signals that are not left to their default actions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Changed {
+    /// A bit for each number.
+    numbers: u128,
+    /// What the kernel takes for the size of a set of signals.
+    set_bytes: usize,
 }
 
-/// Blocks no signal any more. Takes no memory.
-pub(super) fn unblock_all() -> io::Result<()> {
-    change_mask(libc::SIG_SETMASK, &set_of(&[])).map(drop)
+impl Changed {
+    /// Those of this process at this moment.
+    pub fn now() -> Changed {
+        let is_changed = |&number: &libc::c_int| {
+            // SAFETY: a sigaction is numbers and an address, for all of which zero is a value.
+            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+            // SAFETY: writes one sigaction into `action`, and changes nothing.
+            let found = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+            // What the C library keeps for itself answers EINVAL, and is not inherited.
+            found == 0 && action.sa_sigaction != libc::SIG_DFL
+        };
+        let last = libc::SIGRTMAX().min(127);
+        let numbers = (1..=last).filter(is_changed).fold(0, |bits, number| bits | 1 << number);
+        Changed { numbers, set_bytes: usize::try_from(last).unwrap_or(64).div_ceil(8) }
+    }
+
+    /// Gives these signals their default actions, and blocks none of all: what a program expects
+    /// to be started with. For a child before its execve(2): takes no memory and no errno(3).
+    pub(super) fn set_defaults(self) -> Result<(), i32> {
+        // More than a sigaction or a set of signals takes anywhere, and zero is the default, and
+        // the empty set.
+        let zero = [0_u64; 16];
+        for number in (0..128_usize).filter(|number| self.numbers >> number & 1 == 1) {
+            let args = [number, zero.as_ptr().expose_provenance(), 0, self.set_bytes, 0];
+            // SAFETY: the kernel reads one sigaction from `zero`; the default action is no handler
+            // that could be run.
+            unsafe { direct::call(libc::SYS_rt_sigaction, args) }?;
+        }
+        let args =
+            [libc::SIG_SETMASK as usize, zero.as_ptr().expose_provenance(), 0, self.set_bytes, 0];
+        // SAFETY: the kernel reads one set of signals from `zero`.
+        unsafe { direct::call(libc::SYS_rt_sigprocmask, args) }.map(drop)
+    }
 }
 
 fn set_of(numbers: &[libc::c_int]) -> libc::sigset_t {

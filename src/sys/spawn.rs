@@ -1,17 +1,25 @@
 //! Starting a program in a session of its own.
 //!
 //! The order of steps is vixie cron's `do_command` and sudo-rs's `exec`: everything that takes
-//! memory happens before fork(2), because between it and execve(2) a child may only call what is
-//! safe in a signal handler (signal-safety(7)). A child that cannot go on writes the step and its
-//! errno into a pipe that execve(2) closes, so the parent reads either that or the end of file.
+//! memory happens before the child is made. A child that cannot go on writes the step and its errno
+//! into a pipe that execve(2) closes, so the parent reads either that or the end of file.
+//!
+//! The child shares its parent's memory until its execve(2), as that of a posix_spawn(3) does:
+//! copying the memory, page after page on both sides, and giving the copy back took longer than all
+//! else that is done for a start. Unlike that of a posix_spawn(3) it runs beside its parent, who
+//! does not wait for it, because a chdir(2) or an execve(2) on a dead network file system never
+//! returns. So it runs on a stack of its own, reads nothing that its parent may change, writes to
+//! that stack alone, and makes its system calls itself ([`direct`]).
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CString, c_int, c_void};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::ptr::NonNull;
 
 use super::process::Pid;
-use super::{errno, file, limits, signal};
+use super::{direct, errno, file, limits, signal};
 
 /// What to execute, and in what surroundings.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +38,8 @@ pub struct Image {
     pub umask: u32,
     /// The limit on open descriptors.
     pub descriptors: limits::Limit,
+    /// The signals that this process treats in its own way, to be given back their default actions.
+    pub signals: signal::Changed,
 }
 
 /// The step that failed.
@@ -37,7 +47,7 @@ pub struct Image {
 pub enum Step {
     /// Making the pipe for the report.
     Pipe,
-    /// fork(2).
+    /// Making the child, clone(2).
     Fork,
     /// setsid(2).
     Session,
@@ -60,7 +70,7 @@ pub struct StartError {
     pub errno: i32,
 }
 
-/// A child between fork(2) and execve(2), or beyond.
+/// A child on its way to execve(2), or beyond.
 #[derive(Debug)]
 pub struct Spawned {
     /// The child, which the caller is to reap.
@@ -73,6 +83,10 @@ pub struct Spawned {
 #[derive(Debug)]
 pub struct Report {
     pipe: File,
+    said: Option<StartError>,
+    /// What the child uses, until it surely does no more: given back at the end of the pipe, and
+    /// never when the report is dropped before.
+    plan: Option<NonNull<Plan>>,
 }
 
 /// How far a child has come.
@@ -89,97 +103,71 @@ pub enum Progress {
 /// Exit code of a child that did not come to execute its program, as a shell says it.
 pub const FAILED_CODE: i32 = 127;
 
-/// Forks a child that becomes `image`, with `input` as its standard input and `output` as its
+/// Starts a child that becomes `image`, with `input` as its standard input and `output` as its
 /// standard output and error. It has no other descriptor, no signal blocked or ignored, and leads
 /// a session and group numbered as itself. Does not wait for the execve(2).
 ///
 /// # Errors
 /// At [`Step::Pipe`] and [`Step::Fork`]; later ones are told by the report.
 pub fn spawn(
-    image: &Image,
+    image: Image,
     input: BorrowedFd<'_>,
     output: BorrowedFd<'_>,
 ) -> Result<Spawned, StartError> {
-    let prepared = prepare(image, input, output)?;
-    let pid = prepared.fork()?;
-    Ok(Spawned { pid, report: prepared.into_report() })
-}
-
-/// A child that is to be forked. Who has many makes all of these first and forks then: whatever
-/// memory is written after a fork(2) is copied page by page, so the less lies between two of them
-/// the better.
-pub struct Prepared<'a> {
-    plan: Plan<'a>,
-    pipe: File,
-    writer: OwnedFd,
-}
-
-/// Prepares what [`spawn`] does.
-///
-/// # Errors
-/// At [`Step::Pipe`].
-pub fn prepare<'a>(
-    image: &'a Image,
-    input: BorrowedFd<'a>,
-    output: BorrowedFd<'a>,
-) -> Result<Prepared<'a>, StartError> {
+    // This process's copy of the writing end is closed at the end of this function, so that the
+    // pipe ends when the child's does; and before another child could inherit it.
     let (pipe, writer) = file::pipe().map_err(|error| failed(Step::Pipe, &error))?;
-    let plan = Plan {
-        image,
-        words: pointers(&image.words),
-        env: pointers(&image.env),
-        input: input.as_raw_fd(),
-        output: output.as_raw_fd(),
-        report: writer.as_raw_fd(),
-    };
-    // The standard descriptors are put in place before the others are used, so none may be among
-    // them; the Rust runtime opens 0, 1 and 2 at the start of a process if they are closed.
-    assert!(plan.input.min(plan.output).min(plan.report) > 2, "a standard descriptor was closed");
-    Ok(Prepared { plan, pipe, writer })
+    let plan = Plan::new(image, [input, output, writer.as_fd()]);
+    let plan = NonNull::from(Box::leak(Box::new(plan)));
+    let shares_memory = direct::LEAVES_ERRNO;
+    match start(plan, shares_memory) {
+        Ok(pid) => Ok(Spawned { pid, report: Report { pipe, said: None, plan: Some(plan) } }),
+        Err(error) => {
+            // SAFETY: it was leaked above, and there is no child that uses it.
+            drop(unsafe { Box::from_raw(plan.as_ptr()) });
+            Err(failed(Step::Fork, &error))
+        }
+    }
 }
 
-impl Prepared<'_> {
-    /// Forks the child; to be called once.
-    ///
-    /// # Errors
-    /// At [`Step::Fork`].
-    pub fn fork(&self) -> Result<Pid, StartError> {
-        // No handler of the parent may run in the child, and no signal be lost before its defaults
-        // are set.
-        let blocked = signal::block_all().map_err(|error| failed(Step::Fork, &error))?;
-        // SAFETY: the child calls nothing but `become_image`, which keeps to signal-safety(7).
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            become_image(&self.plan);
-        }
-        let forked = errno::check(pid);
-        drop(blocked);
-        match forked.map(|pid| u32::try_from(pid).ok().and_then(Pid::new)) {
-            Ok(Some(pid)) => Ok(pid),
-            Ok(None) => Err(StartError { step: Step::Fork, errno: libc::EIO }),
-            Err(error) => Err(failed(Step::Fork, &error)),
-        }
-    }
-
-    /// What the child says, once it was forked: this process's end of the pipe to it is closed, so
-    /// that the pipe ends when the child's does.
-    pub fn into_report(self) -> Report {
-        drop(self.writer);
-        Report { pipe: self.pipe }
-    }
+/// Makes the child, which has a copy of this memory unless it shares it.
+fn start(plan: NonNull<Plan>, shares_memory: bool) -> io::Result<Pid> {
+    // No handler of the parent may run in the child, and no signal be lost before its defaults
+    // are set.
+    let _blocked = signal::block_all()?;
+    // SAFETY: it is nobody else's before the child begins.
+    let stack = unsafe { &mut (*plan.as_ptr()).stack }.as_mut_ptr_range().end;
+    let flags = if shares_memory { libc::CLONE_VM | libc::SIGCHLD } else { libc::SIGCHLD };
+    // SAFETY: the child runs `child` on a stack that, like all else in the plan, stays where it is
+    // until the child has left this memory; it only reads the rest of the plan, and writes nowhere
+    // else.
+    let pid = unsafe { libc::clone(child, stack.cast(), flags, plan.as_ptr().cast::<c_void>()) };
+    let pid = errno::check(pid)?;
+    let pid = u32::try_from(pid).ok().and_then(Pid::new);
+    pid.ok_or_else(|| io::Error::from_raw_os_error(libc::EIO))
 }
 
 impl Report {
     /// How far the child has come; does not wait.
     pub fn read(&mut self) -> Progress {
-        let mut bytes = [0; REPORT_BYTES];
-        match errno::retry(|| self.pipe.read(&mut bytes)) {
-            Ok(0) => Progress::Started,
-            // Eight bytes go through a pipe whole.
-            Ok(_) => Progress::Failed(decode_report(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Progress::Pending,
-            Err(error) => Progress::Failed(failed(Step::Pipe, &error)),
+        loop {
+            let mut bytes = [0; REPORT_BYTES];
+            match errno::retry(|| self.pipe.read(&mut bytes)) {
+                Ok(0) => break,
+                // Eight bytes go through a pipe whole. The end of the child follows.
+                Ok(_) => self.said = Some(decode_report(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Progress::Pending;
+                }
+                Err(error) => return Progress::Failed(failed(Step::Pipe, &error)),
+            }
         }
+        if let Some(plan) = self.plan.take() {
+            // SAFETY: `spawn` has leaked it for this report alone. A child leaves its memory before
+            // its descriptors are closed, in execve(2) and at its end, so it uses this no more.
+            drop(unsafe { Box::from_raw(plan.as_ptr()) });
+        }
+        self.said.map_or(Progress::Started, Progress::Failed)
     }
 
     /// Waits until the child has started or failed: for a program's own start, not for a loop.
@@ -207,16 +195,49 @@ impl AsFd for Report {
     }
 }
 
-/// All that a child needs, in memory that was taken before fork(2).
-struct Plan<'a> {
-    image: &'a Image,
+/// All that a child needs and all that it writes to, in memory that was taken before it is made.
+#[derive(Debug)]
+struct Plan {
+    image: Image,
     words: Vec<*const libc::c_char>,
     env: Vec<*const libc::c_char>,
+    paths: Vec<*const libc::c_char>,
     input: RawFd,
     output: RawFd,
     report: RawFd,
+    stack: Box<[MaybeUninit<StackLine>]>,
 }
 
+impl Plan {
+    /// A plan with these descriptors as input, output and where to report.
+    fn new(image: Image, descriptors: [BorrowedFd<'_>; 3]) -> Plan {
+        let [input, output, report] = descriptors.map(|fd| fd.as_raw_fd());
+        // The standard descriptors are put in place before the others are used, so none may be
+        // among them; the Rust runtime opens 0, 1 and 2 at the start of a process if they are
+        // closed.
+        assert!(input.min(output).min(report) > 2, "a standard descriptor was closed");
+        Plan {
+            words: pointers(&image.words),
+            env: pointers(&image.env),
+            paths: pointers(&image.paths),
+            image,
+            input,
+            output,
+            report,
+            stack: Box::new_uninit_slice(STACK_BYTES / size_of::<StackLine>()),
+        }
+    }
+}
+
+/// The stack of a child until its execve(2): many times what its few calls take.
+const STACK_BYTES: usize = 8 * 1024;
+
+/// The stack pointer is a multiple of its size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C, align(16))]
+struct StackLine([u8; 16]);
+
+/// Pointers to `texts` and a null pointer behind.
 fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
@@ -225,8 +246,11 @@ fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
 const REPORT_FD: RawFd = 3;
 const REPORT_BYTES: usize = 8;
 
-/// The child's part. Takes no memory and no lock, and never returns.
-fn become_image(plan: &Plan<'_>) -> ! {
+/// The child's part. Takes no memory and no lock, makes no call of the C library, does not panic
+/// and never returns.
+extern "C" fn child(plan: *mut c_void) -> c_int {
+    // SAFETY: `start` gives its plan, which stays as long as this process uses it.
+    let plan = unsafe { &*plan.cast::<Plan>() };
     let mut report = plan.report;
     let error = match arrange(plan, &mut report) {
         Err(error) => error,
@@ -234,72 +258,98 @@ fn become_image(plan: &Plan<'_>) -> ! {
     };
     let bytes = encode_report(error);
     // SAFETY: reads `bytes.len()` bytes from `bytes`. If it fails, the exit code still tells.
-    unsafe { libc::write(report, bytes.as_ptr().cast(), bytes.len()) };
-    // SAFETY: ends the child without running what the parent has registered for its own end.
-    unsafe { libc::_exit(FAILED_CODE) }
+    let _ = unsafe {
+        number_call(libc::SYS_write, report, bytes.as_ptr().expose_provenance(), bytes.len())
+    };
+    loop {
+        // SAFETY: ends the child, and returns never.
+        let _ = unsafe { number_call(libc::SYS_exit_group, FAILED_CODE, 0, 0) };
+    }
 }
 
-fn arrange(plan: &Plan<'_>, report: &mut RawFd) -> Result<(), StartError> {
-    let at = |step| move |_| StartError { step, errno: errno::last() };
+/// A system call whose first argument is a number.
+///
+/// # Safety
+/// That of [`direct::call`].
+unsafe fn number_call(
+    call: libc::c_long,
+    first: c_int,
+    second: usize,
+    third: usize,
+) -> Result<usize, i32> {
+    // SAFETY: the caller's promise is the same.
+    unsafe { direct::call(call, [first as usize, second, third, 0, 0]) }
+}
+
+fn arrange(plan: &Plan, report: &mut RawFd) -> Result<(), StartError> {
+    let at = |step| move |errno| StartError { step, errno };
+    let image = &plan.image;
     // SAFETY: takes nothing.
-    errno::check(unsafe { libc::setsid() }).map_err(at(Step::Session))?;
+    unsafe { direct::call(libc::SYS_setsid, [0; 5]) }.map_err(at(Step::Session))?;
     for (from, to) in [(plan.input, 0), (plan.output, 1), (plan.output, 2)] {
         // SAFETY: takes numbers only; this process owns all its descriptors now.
-        errno::check(unsafe { libc::dup2(from, to) }).map_err(at(Step::Descriptors))?;
+        unsafe { number_call(libc::SYS_dup3, from, to, 0) }.map_err(at(Step::Descriptors))?;
     }
     if *report != REPORT_FD {
+        let (to, flags) = (REPORT_FD as usize, libc::O_CLOEXEC as usize);
         // SAFETY: as above.
-        errno::check(unsafe { libc::dup3(*report, REPORT_FD, libc::O_CLOEXEC) })
+        unsafe { number_call(libc::SYS_dup3, *report, to, flags) }
             .map_err(at(Step::Descriptors))?;
         *report = REPORT_FD;
     }
     close_above(REPORT_FD);
     // SAFETY: takes a number only, never fails.
-    unsafe { libc::umask(plan.image.umask) };
-    limits::set_descriptors(plan.image.descriptors).map_err(at(Step::Limits))?;
-    change_directory(&plan.image.directory, plan.image.or_root)
-        .map_err(|errno| StartError { step: Step::Directory, errno })?;
-    signal::set_defaults();
-    signal::unblock_all().map_err(at(Step::Exec))
+    let _ = unsafe { direct::call(libc::SYS_umask, [image.umask as usize, 0, 0, 0, 0]) };
+    limits::set_directly(image.descriptors).map_err(at(Step::Limits))?;
+    change_directory(image).map_err(at(Step::Directory))?;
+    image.signals.set_defaults().map_err(at(Step::Exec))
 }
 
 fn close_above(last: RawFd) {
+    let (first, every) = (last + 1, libc::c_uint::MAX as usize);
     // SAFETY: takes numbers only; no descriptor above is used any more.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, last + 1, libc::c_uint::MAX, 0) };
-    if answer == 0 {
+    if unsafe { number_call(libc::SYS_close_range, first, every, 0) }.is_ok() {
         return;
     }
     // Before Linux 5.9, or under a filter that does not know the call.
-    let limit = limits::descriptors().map_or(limits::DESCRIPTORS_MAX, |limit| limit.soft);
-    for fd in last + 1..RawFd::try_from(limit).unwrap_or(RawFd::MAX) {
+    let limit = limits::soft_directly().unwrap_or(limits::DESCRIPTORS_MAX);
+    for fd in first..RawFd::try_from(limit).unwrap_or(RawFd::MAX) {
         // SAFETY: as above; closing what is not open is harmless.
-        unsafe { libc::close(fd) };
+        let _ = unsafe { number_call(libc::SYS_close, fd, 0, 0) };
     }
 }
 
-fn change_directory(directory: &CStr, or_root: bool) -> Result<(), i32> {
-    // SAFETY: reads a text that ends with NUL.
-    if unsafe { libc::chdir(directory.as_ptr()) } == 0 {
-        return Ok(());
-    }
-    let error = errno::last();
-    // SAFETY: as above.
-    if or_root && unsafe { libc::chdir(c"/".as_ptr()) } == 0 { Ok(()) } else { Err(error) }
+fn change_directory(image: &Image) -> Result<(), i32> {
+    let change_to = |directory: &std::ffi::CStr| {
+        // SAFETY: reads a text that ends with NUL.
+        unsafe {
+            direct::call(libc::SYS_chdir, [directory.as_ptr().expose_provenance(), 0, 0, 0, 0])
+        }
+        .map(drop)
+    };
+    let changed = change_to(&image.directory);
+    if changed.is_err() && image.or_root { change_to(c"/").or(changed) } else { changed }
 }
 
 /// Tries the paths in turn; returns the errno that tells most when none can be executed.
-fn execute(plan: &Plan<'_>) -> i32 {
+fn execute(plan: &Plan) -> i32 {
     let mut result = libc::ENOENT;
-    for path in &plan.image.paths {
-        let (words, env) = (plan.words.as_ptr(), plan.env.as_ptr());
-        // SAFETY: all three are arrays or texts that end with NUL, alive in this process's copy.
-        unsafe { libc::execve(path.as_ptr(), words, env) };
-        match errno::last() {
+    for path in plan.paths.iter().take_while(|path| !path.is_null()) {
+        let args = [
+            path.expose_provenance(),
+            plan.words.as_ptr().expose_provenance(),
+            plan.env.as_ptr().expose_provenance(),
+            0,
+            0,
+        ];
+        // SAFETY: all three are arrays or texts that end with NUL, in a plan that stays.
+        match unsafe { direct::call(libc::SYS_execve, args) } {
             // Not in this directory.
-            libc::ENOENT | libc::ENOTDIR => {}
+            Err(libc::ENOENT | libc::ENOTDIR) => {}
             // There, but not for us: say so unless a later directory has a better one.
-            libc::EACCES => result = libc::EACCES,
-            error => return error,
+            Err(libc::EACCES) => result = libc::EACCES,
+            Err(error) => return error,
+            Ok(_) => return libc::EIO,
         }
     }
     result
@@ -381,13 +431,14 @@ mod tests {
             or_root: false,
             umask: 0o022,
             descriptors: limits::original_descriptors().unwrap(),
+            signals: signal::Changed::now(),
         }
     }
 
     fn run(image: &Image) -> Result<String, StartError> {
         let (mut reader, writer) = file::pipe().unwrap();
         let null = File::open("/dev/null").unwrap();
-        let spawned = spawn(image, null.as_fd(), writer.as_fd())?;
+        let spawned = spawn(image.clone(), null.as_fd(), writer.as_fd())?;
         drop(writer);
         let started = spawned.report.wait();
         let mut text = Vec::new();
@@ -398,9 +449,7 @@ mod tests {
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
         }
-        let mut status = 0;
-        // SAFETY: the kernel writes one number into `status`.
-        unsafe { libc::waitpid(spawned.pid.raw(), &raw mut status, 0) };
+        reap(spawned.pid);
         started.map(|()| String::from_utf8(text).unwrap())
     }
 
@@ -422,5 +471,76 @@ mod tests {
                 wanted.map(String::from).map_err(|(step, errno)| StartError { step, errno });
             assert_eq!(run(&image), wanted, "{paths:?} {directory:?}");
         }
+    }
+
+    fn reap(pid: Pid) {
+        let mut status = 0;
+        // SAFETY: the kernel writes one number into `status`.
+        let found = unsafe { libc::waitpid(pid.raw(), &raw mut status, 0) };
+        assert_eq!(found, pid.raw());
+    }
+
+    /// It has no page behind it that would catch one that takes more.
+    #[test]
+    fn a_child_takes_less_than_half_of_its_stack_and_can_do_with_a_copy_of_it() {
+        const UNTOUCHED: StackLine = StackLine([0xa5; 16]);
+        let missing = Err(StartError { step: Step::Exec, errno: libc::ENOENT });
+        for (path, shares_memory, wanted) in [
+            ("/bin/true", true, Ok(())),
+            ("/nowhere/true", true, missing),
+            ("/bin/true", false, Ok(())),
+            ("/nowhere/true", false, missing),
+        ] {
+            let (pipe, writer) = file::pipe().unwrap();
+            let null = File::open("/dev/null").unwrap();
+            let descriptors = [null.as_fd(), writer.as_fd(), writer.as_fd()];
+            let mut plan = Box::new(Plan::new(image(&["true"], &[path]), descriptors));
+            plan.stack.fill(MaybeUninit::new(UNTOUCHED));
+            let plan = NonNull::from(Box::leak(plan));
+            let pid = start(plan, shares_memory).unwrap();
+            drop(writer);
+            let report = Report { pipe, said: None, plan: None };
+            assert_eq!(report.wait(), wanted, "{path} {shares_memory}");
+            reap(pid);
+            // SAFETY: it was leaked above, and its child is gone.
+            let plan = unsafe { Box::from_raw(plan.as_ptr()) };
+            // SAFETY: all of it was filled above.
+            let is_untouched = |line: &&MaybeUninit<_>| unsafe { line.assume_init() } == UNTOUCHED;
+            let left = plan.stack.iter().take_while(is_untouched).count() * size_of::<StackLine>();
+            // Where to begin, and with what, is written there before the child is made.
+            let has_run_here = left < STACK_BYTES - 64;
+            assert_eq!(has_run_here, shares_memory, "{path} {shares_memory}: {left} bytes left");
+            assert!(left > STACK_BYTES / 2, "{path} {shares_memory}: {left} bytes left");
+        }
+    }
+
+    /// As on a file system whose server is gone. Here it is a lease on the program, which must be
+    /// given back before anybody else may open it.
+    #[test]
+    fn a_child_that_does_not_come_to_its_program_holds_up_nobody() {
+        /// Of asm-generic/fcntl.h.
+        const F_SETSIG: c_int = 10;
+        let temp = tempfile::tempdir().unwrap();
+        let program = temp.path().join("true");
+        std::fs::copy("/bin/true", &program).unwrap();
+        let leased = File::open(&program).unwrap();
+        let set = |what, value: c_int| {
+            // SAFETY: takes numbers only.
+            errno::check(unsafe { libc::fcntl(leased.as_raw_fd(), what, value) }).unwrap();
+        };
+        // Who asks for the lease is told of by a signal that nobody minds.
+        set(F_SETSIG, libc::SIGURG);
+        set(libc::F_SETLEASE, libc::F_WRLCK);
+        let null = File::open("/dev/null").unwrap();
+        let held = image(&["true"], &[program.to_str().unwrap()]);
+        let mut held = spawn(held, null.as_fd(), null.as_fd()).unwrap();
+        let free = image(&["true"], &["/bin/true"]);
+        let free = spawn(free, null.as_fd(), null.as_fd()).unwrap();
+        assert_eq!(free.report.wait(), Ok(()), "another one starts meanwhile");
+        reap(free.pid);
+        assert_eq!(held.report.read(), Progress::Pending);
+        set(libc::F_SETLEASE, libc::F_UNLCK);
+        assert_eq!(held.report.wait(), Ok(()));
+        reap(held.pid);
     }
 }
