@@ -10,9 +10,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::ident::RunId;
-use crate::run::order::{Program, SpawnOrder, Stage};
-use crate::sys::process::Pid;
+use crate::ident::{BootId, RunId};
+use crate::run::order::{Process, Program, SpawnOrder, Stage};
+use crate::sys::process::{self, Pid};
 use crate::sys::spawn::{self, Image, Report, Spawned, StartError, Step};
 use crate::sys::{file, limits, signal, user};
 
@@ -183,6 +183,16 @@ impl Children {
         let serial = self.by_run.get(&run)?;
         let pid = self.by_serial.get(serial)?.pid;
         Some((pid, self.by_pid.get(&pid) == Some(serial)))
+    }
+
+    /// The process of the run, found in `boot`, by all that tells it from others.
+    pub(super) fn process_of(&self, run: RunId, boot: BootId) -> Option<Process> {
+        let (pid, _) = self.pid_of(run)?;
+        // It is there until it is reaped, even if it has ended; and a leader that was reaped while
+        // others of its group live is not alive, whatever is said of it.
+        let known = process::stat(pid).ok().flatten();
+        let start_ticks = known.map_or(0, |stat| stat.start_ticks);
+        Some(Process { pid: pid.get(), start_ticks, boot })
     }
 
     /// The process has been reaped: its number may come to mean another one.

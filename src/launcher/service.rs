@@ -20,7 +20,7 @@ use super::slot::End;
 use super::table::{Effect, Table};
 use super::{PID, SOCKET, Settings, is_trusted, say, take_lock};
 use crate::ident::{BootId, Instance, RunId};
-use crate::run::order::{Process, Status};
+use crate::run::order::Status;
 use crate::sys::file::{Access, Dir};
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::signal::{self, Deadly, Signal, SignalPipe};
@@ -357,9 +357,10 @@ impl Service {
 
     fn answer(&mut self) {
         let Some(link) = &mut self.link else { return };
+        let identify = |run| self.children.process_of(run, self.boot);
         loop {
             while link.has_room() {
-                let Some(answer) = self.table.poll_answer() else { break };
+                let Some(answer) = self.table.poll_answer(&identify) else { break };
                 link.push(&answer);
             }
             match link.flush() {
@@ -387,11 +388,6 @@ impl Service {
 
     fn take_in(&mut self, child: Child) {
         let run = child.run;
-        // Not reaped yet, so it is there, even if it has ended.
-        let known = process::stat(child.pid).ok().flatten();
-        let start_ticks = known.map_or(0, |stat| stat.start_ticks);
-        let process = Process { pid: child.pid.get(), start_ticks, boot: self.boot };
-        self.table.forked(run, process);
         let output = child.output.as_ref().map(AsRawFd::as_raw_fd);
         let report = child.report.as_ref().map(|report| report.as_fd().as_raw_fd());
         let serial = self.children.insert(child);

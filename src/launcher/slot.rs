@@ -11,6 +11,7 @@ use crate::time::{Mono, Now};
 pub(super) struct Slot {
     pub(super) state: State,
     pub(super) started: Now,
+    /// Its process, once somebody was told of it.
     pub(super) process: Option<Process>,
     /// Whether an agent may have heard that it runs.
     pub(super) told: bool,
@@ -56,14 +57,16 @@ impl Slot {
         }
     }
 
-    /// The entry as an agent is told it; from now on it can only end.
-    pub(super) fn welcome_entry(&mut self) -> Option<Entry> {
+    /// The entry as an agent is told it; from now on it can only end. `identify` tells its process
+    /// when that must be known.
+    pub(super) fn entry(&mut self, identify: impl FnOnce() -> Option<Process>) -> Option<Entry> {
         match &self.state {
             State::Starting
             | State::Running
             | State::Terminating(_)
             | State::Killed(_)
             | State::Lingering(..) => {
+                self.process = self.process.or_else(identify);
                 self.told |= self.process.is_some();
                 self.process.map(|process| Entry::Running(process, self.started.wall))
             }

@@ -36,7 +36,7 @@ pub(super) const START_WAIT: Duration = Duration::from_secs(1);
 /// What the loop is to do, in this order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Fork; answer with [`Table::forked`] or [`Table::fork_failed`].
+    /// Fork; answer with [`Table::fork_failed`] if that comes to no process.
     Spawn(Box<SpawnOrder>),
     /// Send the signal to the group of this run's process.
     Signal(RunId, Deadly),
@@ -57,6 +57,9 @@ pub(super) struct Table {
     alive: usize,
     tails_bytes: usize,
 }
+
+/// Tells which process a run has; `None` when it has none.
+pub(super) type Identify<'i> = dyn Fn(RunId) -> Option<Process> + 'i;
 
 #[derive(Debug)]
 enum Listing {
@@ -106,13 +109,6 @@ impl Table {
             LauncherCommand::Spawn(order) => self.spawn(order, now),
             LauncherCommand::Kill(run) => self.kill(run, now.mono),
             LauncherCommand::Ack(run) => self.acknowledge(run),
-        }
-    }
-
-    /// The fork that [`Effect::Spawn`] asked for has made this process.
-    pub(super) fn forked(&mut self, run: RunId, process: Process) {
-        if let Some(slot) = self.slots.get_mut(&run) {
-            slot.process = Some(process);
         }
     }
 
@@ -222,18 +218,20 @@ impl Table {
     }
 
     /// What the agent is to hear next, made at this moment. To be asked while there is room to
-    /// send it, after every other call and whenever room is made.
-    pub(super) fn poll_answer(&mut self) -> Option<Answer> {
+    /// send it, after every other call and whenever room is made. `identify` is asked once for
+    /// each run that is told as running: to find out more than a process's number takes as long as
+    /// half its fork, and many a run has ended before there is anything to tell.
+    pub(super) fn poll_answer(&mut self, identify: &Identify<'_>) -> Option<Answer> {
         match self.listing {
             Listing::NoAgent => None,
             Listing::Welcome => {
                 self.listing = Listing::After(None);
                 Some(Answer::Welcome(self.instance))
             }
-            Listing::After(last) => Some(self.list_after(last)),
+            Listing::After(last) => Some(self.list_after(last, identify)),
             Listing::Done => self.answers.pop_front().or_else(|| {
                 let run = self.news.pop_first()?;
-                self.tell(run).map(|entry| Answer::Run(run, entry))
+                self.tell(run, identify).map(|entry| Answer::Run(run, entry))
             }),
         }
     }
@@ -402,21 +400,22 @@ impl Table {
         }
     }
 
-    fn list_after(&mut self, last: Option<RunId>) -> Answer {
+    fn list_after(&mut self, last: Option<RunId>, identify: &Identify<'_>) -> Answer {
         let start = last.map_or(Bound::Unbounded, Bound::Excluded);
         let Some((&run, _)) = self.slots.range((start, Bound::Unbounded)).next() else {
             self.listing = Listing::Done;
             return Answer::ListedAll;
         };
         self.listing = Listing::After(Some(run));
-        match self.slots.get_mut(&run).and_then(Slot::welcome_entry) {
+        let entry = self.slots.get_mut(&run).and_then(|slot| slot.entry(|| identify(run)));
+        match entry {
             Some(entry) => Answer::Listed(run, entry),
             // Ordered and not forked: impossible between two turns, and no reason to stop here.
-            None => self.list_after(Some(run)),
+            None => self.list_after(Some(run), identify),
         }
     }
 
-    fn tell(&mut self, run: RunId) -> Option<Entry> {
+    fn tell(&mut self, run: RunId, identify: &Identify<'_>) -> Option<Entry> {
         let slot = self.slots.get_mut(&run)?;
         match slot.state {
             // It will be told when it has come to its program.
@@ -426,7 +425,7 @@ impl Table {
             | State::Killed(_)
             | State::Lingering(..)
             | State::Ended(_)
-            | State::Failed(_) => slot.welcome_entry(),
+            | State::Failed(_) => slot.entry(|| identify(run)),
         }
     }
 }

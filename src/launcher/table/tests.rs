@@ -1,3 +1,5 @@
+use std::cell::RefCell;
+
 use super::*;
 use crate::ident::BootId;
 use crate::launcher::testing::{order, run};
@@ -23,11 +25,14 @@ fn process(pid: u32) -> Process {
 struct Bench {
     table: Table,
     now: u64,
+    /// The runs whose process was asked for.
+    identified: RefCell<Vec<u64>>,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let mut bench = Bench { table: Table::new(INSTANCE), now: 0 };
+        let mut bench =
+            Bench { table: Table::new(INSTANCE), now: 0, identified: RefCell::default() };
         bench.table.agent_came();
         assert_eq!(bench.answers(), ["welcome", "listed"]);
         bench
@@ -43,7 +48,6 @@ impl Bench {
     fn running(&mut self, number: u64, timeout_ms: u64, kill_grace_ms: u64) {
         self.order(number, timeout_ms, kill_grace_ms);
         assert_eq!(self.effects(), [format!("spawn {number}")]);
-        self.table.forked(run(number), process(number as u32));
         self.table.executed(run(number));
         assert_eq!(self.answers(), [format!("run {number} running")]);
     }
@@ -76,7 +80,14 @@ impl Bench {
     }
 
     fn answers(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.table.poll_answer()).map(|answer| show(&answer)).collect()
+        std::iter::from_fn(|| self.answer()).map(|answer| show(&answer)).collect()
+    }
+
+    fn answer(&mut self) -> Option<Answer> {
+        self.table.poll_answer(&|run| {
+            self.identified.borrow_mut().push(run.group.0);
+            Some(process(run.group.0 as u32))
+        })
     }
 }
 
@@ -108,7 +119,7 @@ fn a_run_that_ends_by_itself_is_kept_until_it_is_acknowledged() {
     bench.now = 250;
     bench.reap(1, false);
     assert_eq!(bench.effects(), ["release 1"]);
-    match bench.table.poll_answer() {
+    match bench.answer() {
         Some(Answer::Run(_, Entry::Ended(exit))) => {
             let wanted = Exit {
                 status: Status::Code(0),
@@ -221,7 +232,6 @@ fn a_start_that_fails_leaves_an_entry_with_its_step() {
     bench.table.fork_failed(run(1), Stage::Pipe, 24, at(0));
     assert_eq!(bench.answers(), ["run 1 failed Pipe 24"]);
     bench.order(2, 0, 0);
-    bench.table.forked(run(2), process(2));
     bench.table.exec_failed(run(2), Stage::Directory, 2, at(0));
     assert_eq!(bench.answers(), NONE, "its process is still to be reaped");
     bench.reap(2, false);
@@ -240,7 +250,6 @@ fn a_start_that_hangs_counts_as_running_and_can_then_only_end() {
         let mut bench = Bench::new();
         bench.order(1, 300, 500);
         bench.effects();
-        bench.table.forked(run(1), process(1));
         bench.order(1, 300, 500);
         assert_eq!(bench.answers(), NONE, "the answer comes with the start");
         if by_time {
@@ -259,12 +268,28 @@ fn a_start_that_hangs_counts_as_running_and_can_then_only_end() {
 }
 
 #[test]
+fn a_process_is_looked_up_once_and_only_for_a_run_that_is_told_as_running() {
+    let mut bench = Bench::new();
+    bench.order(1, 0, 0);
+    bench.order(2, 0, 0);
+    bench.effects();
+    bench.table.executed(run(1));
+    bench.table.executed(run(2));
+    bench.reap(1, false);
+    assert_eq!(bench.answers(), ["run 1 ended Code(0) Own", "run 2 running"]);
+    bench.table.agent_came();
+    bench.answers();
+    bench.reap(2, false);
+    bench.answers();
+    assert_eq!(*bench.identified.borrow(), [2]);
+}
+
+#[test]
 fn a_kill_reaches_a_run_that_has_not_started_yet() {
     let mut bench = Bench::new();
     bench.order(1, 0, 100);
     bench.kill(1);
     assert_eq!(bench.effects(), ["spawn 1", "Terminate 1"]);
-    bench.table.forked(run(1), process(1));
     bench.table.executed(run(1));
     bench.reap(1, false);
     assert_eq!(bench.answers(), ["run 1 ended Code(0) Killed"]);
@@ -288,7 +313,6 @@ fn orders_that_cannot_be_carried_out_leave_no_entry() {
     assert!(bench.table.is_empty());
     for number in 1..=RUNS_MAX as u64 + 1 {
         bench.order(number, 0, 0);
-        bench.table.forked(run(number), process(1));
     }
     assert_eq!(bench.table.counts(), (RUNS_MAX, RUNS_MAX));
     assert_eq!(bench.answers(), [format!("run {} failed Refused 11", RUNS_MAX + 1)]);
@@ -319,7 +343,7 @@ fn an_agent_hears_the_whole_table_and_then_only_news() {
     assert_eq!(bench.answers(), NONE);
     assert!(!bench.table.has_answers());
     bench.table.agent_came();
-    let mut next = || bench.table.poll_answer().map(|answer| show(&answer)).unwrap();
+    let mut next = || bench.answer().map(|answer| show(&answer)).unwrap();
     assert_eq!([next(), next(), next()], ["welcome", "list 1 running", "list 2 ended Code(0) Own"]);
     // Of what has been listed there are news; what has not is listed as it is by then.
     bench.reap(1, false);
@@ -333,7 +357,6 @@ fn an_agent_hears_the_whole_table_and_then_only_news() {
 fn news_that_nobody_reads_become_one() {
     let mut bench = Bench::new();
     bench.order(1, 0, 0);
-    bench.table.forked(run(1), process(1));
     bench.table.executed(run(1));
     bench.reap(1, false);
     assert_eq!(bench.answers(), ["run 1 ended Code(0) Own"]);
@@ -383,7 +406,7 @@ fn any_order_of_events_keeps_the_table_consistent() {
 /// Plays a loop that makes mistakes only where the real one can: a process is reaped once.
 fn shuffle(seed: u64) {
     let mut rng = Rng::new(seed);
-    let mut bench = Bench { table: Table::new(INSTANCE), now: 0 };
+    let mut bench = Bench { table: Table::new(INSTANCE), now: 0, identified: RefCell::default() };
     let mut alive = BTreeSet::new();
     let mut lingering = BTreeSet::new();
     for _ in 0..400 {
@@ -407,7 +430,7 @@ fn shuffle(seed: u64) {
                 }
             }
             9 if lingering.remove(&number) => bench.table.group_gone(run(number), at(bench.now)),
-            10 => drop(bench.table.poll_answer()),
+            10 => drop(bench.answer()),
             _ => bench.advance(bench.now + rng.below(400)),
         }
         while let Some(effect) = bench.table.poll_effect() {
@@ -417,7 +440,6 @@ fn shuffle(seed: u64) {
                 }
                 Effect::Spawn(order) => {
                     assert!(alive.insert(order.run.group.0), "started twice");
-                    bench.table.forked(order.run, process(1));
                 }
                 Effect::Release(run) => assert!(!alive.contains(&run.group.0)),
                 Effect::Signal(..) => {}
