@@ -28,8 +28,8 @@ use crate::sys::spawn::Progress;
 use crate::sys::{clock, limits, random, unix_socket};
 use crate::time::Mono;
 
-/// Most commands carried out in one turn; each may be a fork.
-const COMMANDS_PER_TURN: usize = 64;
+/// Most commands carried out in one turn; each may be a fork. As many as a leader claims at once.
+const COMMANDS_PER_TURN: usize = 256;
 /// Most bytes of output read from one descriptor in one turn, and after the end of a run.
 const OUTPUT_PER_TURN_BYTES: usize = 1024 * 1024;
 /// The buffer for all reading.
@@ -127,17 +127,21 @@ impl Service {
     }
 
     fn turn(&mut self, events: &Events) -> io::Result<()> {
+        let has_news = events.iter().any(|event| event.token() == LINK);
+        if let Some(link) = self.link.as_mut().filter(|_| has_news) {
+            link.set_readable();
+        }
+        // First, because what is to be started is late already, and what has ended can wait: its
+        // end is written down in the time of those that have not begun. And once it is looked at
+        // it is often told as an end at once, instead of as a start and then as an end.
+        self.read_link();
+        self.carry_out();
         let mut had_signal = false;
         let rested = self.chatty.len();
         for event in events {
             match event.token() {
-                LISTENER => {}
+                LISTENER | LINK => {}
                 SIGNALS => had_signal = true,
-                LINK => {
-                    if let Some(link) = &mut self.link {
-                        link.set_readable();
-                    }
-                }
                 Token(number) => self.child_is_ready(number - CHILDREN),
             }
         }
@@ -150,7 +154,6 @@ impl Service {
         if had_signal {
             self.take_signals()?;
         }
-        self.read_link();
         self.table.handle_timeout(clock::now());
         self.carry_out();
         self.answer();
@@ -417,4 +420,105 @@ impl Service {
 /// Whether others are left in the group of a leader that was just reaped.
 fn group_lives(leader: Pid) -> bool {
     process::group_exists(leader) && process::group_outlives(leader).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::launcher::protocol::EventReader;
+    use crate::launcher::testing::{order, run};
+    use crate::run::order::{Entry, Exit, LauncherCommand, LauncherEvent, Program, SpawnOrder};
+    use crate::sys::pidfd::PidFd;
+    use crate::sys::spawn::in_fork;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A launcher in this process, which turns when it is told to, and what its agent hears.
+    struct Rig {
+        service: Service,
+        agent: std::os::unix::net::UnixStream,
+        reader: EventReader,
+        instance: Instance,
+        ended: BTreeMap<u64, Exit>,
+    }
+
+    impl Rig {
+        fn new(dir: &std::path::Path) -> Rig {
+            let settings = Settings { dir: dir.into(), idle_exit: None };
+            let service = Service::open(&settings).unwrap().unwrap();
+            let agent = crate::launcher::connect(&Dir::open(dir).unwrap()).unwrap();
+            let (reader, ended) = (EventReader::default(), BTreeMap::new());
+            let mut rig = Rig { service, agent, reader, instance: Instance(0), ended };
+            let mut hello = Vec::new();
+            protocol::encode_hello(&mut hello);
+            rig.agent.write_all(&hello).unwrap();
+            while rig.instance == Instance(0) {
+                rig.turn();
+            }
+            rig
+        }
+
+        fn order(&mut self, numbers: impl Iterator<Item = u64>) {
+            let mut bytes = Vec::new();
+            for number in numbers {
+                let order = order(number, Program::Words(vec!["true".into()]));
+                let order = SpawnOrder { instance: self.instance, ..order };
+                protocol::encode_command(&LauncherCommand::Spawn(order), &mut bytes).unwrap();
+            }
+            self.agent.write_all(&bytes).unwrap();
+        }
+
+        /// One turn with all that has happened by now.
+        fn turn(&mut self) {
+            let mut events = Events::with_capacity(1_024);
+            self.service.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            self.service.turn(&events).unwrap();
+            let mut buffer = [0; 4_096];
+            while let Ok(count) = self.agent.read(&mut buffer) {
+                self.reader.push(&buffer[..count]);
+            }
+            while let Some(event) = self.reader.next().unwrap() {
+                match event {
+                    LauncherEvent::Welcome { instance, .. } => self.instance = instance,
+                    LauncherEvent::Run(run, Entry::Ended(exit)) => {
+                        self.ended.insert(run.group.0, exit);
+                    }
+                    LauncherEvent::Run(_, Entry::Running(..)) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    /// Of two whose turn has come at once, one that is due and one that is over, and of orders
+    /// above the limit.
+    #[test]
+    fn orders_go_before_ends_and_above_the_limit_ends_before_orders() {
+        let temp = tempfile::tempdir().unwrap();
+        let code = in_fork(|| {
+            let mut rig = Rig::new(&temp.path().join("data"));
+            rig.order(1..=1);
+            while rig.service.children.pid_of(run(1)).is_none() {
+                rig.turn();
+            }
+            let (pid, _) = rig.service.children.pid_of(run(1)).unwrap();
+            let gone = PidFd::open(pid).unwrap().unwrap();
+            assert!(crate::sys::file::wait_readable(gone.as_fd(), PATIENCE).unwrap());
+            assert!(rig.ended.is_empty(), "it has not been looked at");
+            let last = COMMANDS_PER_TURN as u64 + 1;
+            rig.order(2..=last + 1);
+            rig.turn();
+            assert_eq!(rig.service.table.counts().0 as u64, last, "as many as fit into a turn");
+            assert!(rig.ended.contains_key(&1), "and ends after them");
+            while rig.ended.len() as u64 <= last {
+                rig.turn();
+            }
+            let finished = rig.ended[&1].finished;
+            assert!(rig.ended[&last].started <= finished, "the last within the limit goes before");
+            assert!(finished <= rig.ended[&(last + 1)].started, "the first above it comes after");
+        });
+        assert_eq!(code, 0);
+    }
 }
