@@ -92,7 +92,8 @@ pub struct Exit {
     pub duration_ms: u64,
     /// Processor time of it and its waited-for children, user and system, in milliseconds.
     pub cpu_ms: u64,
-    /// The largest resident set of one of its processes, in bytes.
+    /// The largest resident set of one of its processes, in bytes; what is less than the launcher's
+    /// own is told as that.
     pub max_rss_bytes: u64,
     /// How many bytes it wrote in all.
     pub output_bytes: u64,

@@ -44,7 +44,8 @@ pub struct Reaped {
     pub ended: Ended,
     /// Processor time, user and system, in milliseconds.
     pub cpu_ms: u64,
-    /// The largest resident set of one process, in bytes.
+    /// The largest resident set of one process, in bytes; of a child that has shared the memory of
+    /// this process until its execve(2), no less than this process's own had been by then.
     pub max_rss_bytes: u64,
 }
 

@@ -229,8 +229,9 @@ impl Plan {
     }
 }
 
-/// The stack of a child until its execve(2): many times what its few calls take.
-const STACK_BYTES: usize = 8 * 1024;
+/// The stack of a child until its execve(2), twice what its few calls take without optimization. A
+/// page and no more, because a thousand children at once touch a thousand of these.
+const STACK_BYTES: usize = 4 * 1024;
 
 /// The stack pointer is a multiple of its size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -482,7 +483,7 @@ mod tests {
 
     /// It has no page behind it that would catch one that takes more.
     #[test]
-    fn a_child_takes_less_than_half_of_its_stack_and_can_do_with_a_copy_of_it() {
+    fn a_child_leaves_a_quarter_of_its_stack_and_can_do_with_a_copy_of_it() {
         const UNTOUCHED: StackLine = StackLine([0xa5; 16]);
         let missing = Err(StartError { step: Step::Exec, errno: libc::ENOENT });
         for (path, shares_memory, wanted) in [
@@ -510,7 +511,7 @@ mod tests {
             // Where to begin, and with what, is written there before the child is made.
             let has_run_here = left < STACK_BYTES - 64;
             assert_eq!(has_run_here, shares_memory, "{path} {shares_memory}: {left} bytes left");
-            assert!(left > STACK_BYTES / 2, "{path} {shares_memory}: {left} bytes left");
+            assert!(left > STACK_BYTES / 4, "{path} {shares_memory}: {left} bytes left");
         }
     }
 
