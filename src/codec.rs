@@ -169,7 +169,8 @@ impl<'a> Decoder<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Decoded<[u8; N]> {
+    /// The next `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Decoded<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Short)?;
         self.rest = rest;
         Ok(*taken)

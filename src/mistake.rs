@@ -37,6 +37,8 @@ pub enum Mistake {
     StaleCompletion,
     /// A second change of voters begins before the first is committed.
     TwoConfigChanges,
+    /// A datagram is opened as often as it comes.
+    ReplayWindowOff,
 }
 
 #[cfg(not(test))]

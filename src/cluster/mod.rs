@@ -13,6 +13,7 @@ mod office;
 mod peer;
 mod probe;
 mod replication;
+pub mod seal;
 mod shape;
 mod timing;
 mod voters;
