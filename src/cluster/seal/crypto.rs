@@ -80,6 +80,14 @@ impl Cipher {
         }
     }
 
+    /// By how much sealing lengthens.
+    pub(super) fn overhead(&self) -> usize {
+        match self {
+            Cipher::Clear => 0,
+            Cipher::Sealed(_) => TAG_BYTES,
+        }
+    }
+
     /// Seals the bytes of `out` behind `header`, which is left readable and bound to them, and
     /// appends the tag. A `counter` serves once in the life of the key.
     pub(super) fn seal(&self, counter: u64, out: &mut Vec<u8>, header: Range<usize>) {
@@ -213,6 +221,7 @@ mod tests {
         assert_eq!(out, [header.as_slice(), &sealed].concat());
         let opened = cipher.open(counter, &header, &mut out[12..]).map(|text| text.to_vec());
         assert_eq!(opened.as_deref(), Some(text.as_bytes()));
+        assert_eq!(cipher.overhead(), sealed.len() - text.len());
     }
 
     #[test]

@@ -147,6 +147,13 @@ impl Keys {
         self.all().find(|key| key.id == id)
     }
 
+    /// The key named `id` of the worker `name`, if it follows from one of these keys of servers.
+    pub(super) fn find_of_worker(&self, name: &str, id: KeyId) -> Option<Key> {
+        assert_eq!(self.purpose, Purpose::Server, "a worker's key follows from a server's");
+        let mut all = self.all().map(|key| Key::new(&key.secret_of_worker(name), Purpose::Worker));
+        all.find(|key| key.id == id)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Key> {
         std::iter::once(&self.first).chain(&self.others)
     }
@@ -294,6 +301,22 @@ mod tests {
         let id = |purpose| Keys::parse(&text, purpose).unwrap().first().id;
         let ids = [id(Purpose::Gossip), id(Purpose::Server), id(Purpose::Worker)];
         assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+    }
+
+    #[test]
+    fn a_server_knows_the_key_of_each_worker_by_its_name() {
+        let (old, new) = (generate([1; 32]), generate([2; 32]));
+        let servers = |text: &str| Keys::parse(text, Purpose::Server).unwrap();
+        let of_worker = |line: &str| Keys::parse(line, Purpose::Worker).unwrap().first().clone();
+        let before = servers(&old);
+        let during = servers(&format!("{new}\n{old}"));
+        let key = of_worker(&before.worker_line("w1"));
+        let found = during.find_of_worker("w1", key.id).unwrap();
+        assert_eq!(found.root.derive::<8>("x", &[]), key.root.derive::<8>("x", &[]));
+        assert!(during.find_of_worker("w2", key.id).is_none(), "the key of another worker");
+        assert!(servers(&new).find_of_worker("w1", key.id).is_none(), "the old key is removed");
+        assert_eq!(during.worker_line("w1"), servers(&new).worker_line("w1"));
+        assert_ne!(during.worker_line("w1"), before.worker_line("w1"));
     }
 
     #[test]
