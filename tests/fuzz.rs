@@ -8,7 +8,7 @@
 mod fuzz_targets;
 
 use bellwether::rng::Rng;
-use fuzz_targets::{cron, http, job, journal};
+use fuzz_targets::{cron, http, job, journal, seal};
 use std::panic::{RefUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -41,6 +41,11 @@ fn any_bytes_come_to_an_end_and_to_the_same_requests_in_pieces() {
 #[test]
 fn any_files_are_opened_as_they_will_be_again_or_refused() {
     fuzz("journal_open", SEEDS, &[], journal::journal_open);
+}
+
+#[test]
+fn nothing_is_accepted_that_was_not_sealed_with_the_key() {
+    fuzz("seal_open", SEEDS, &[], seal::seal_open);
 }
 
 const WORDS_OF_CRON: [&str; 32] = [

@@ -5,4 +5,5 @@ pub(crate) mod cron;
 pub(crate) mod http;
 pub(crate) mod job;
 pub(crate) mod journal;
+pub(crate) mod seal;
 pub(crate) mod zones;
