@@ -2,7 +2,9 @@
 //!
 //! `NODE_SEEDS=n` runs n worlds, `NODE_SEED=n` replays one; `NODE_TELL=1` prints all that happens.
 
+mod cluster;
 mod disk;
+mod jobs;
 mod launcher;
 mod oracle;
 mod shipping;

@@ -2,14 +2,14 @@
 //!
 //! Batches become durable in the order given, some of them as one group: first their promises,
 //! then all records of the journal at once, then those of the runs log, as the disk thread writes
-//! them. What is durable is told later. A full disk keeps a group that it has written to between
+//! them, each after the cut of its batch. What is durable is told later. A full disk keeps a group that it has written to between
 //! two steps, takes nothing else, and goes on there when it has room. A crash keeps what was
 //! written and any whole step beyond.
 
 use std::collections::VecDeque;
 
 use crate::cluster::Promise;
-use crate::ident::{Boot, Digest, Index, NodeId, StoreId, StreamId};
+use crate::ident::{Boot, Digest, Epoch, Index, NodeId, StoreId, StreamId};
 use crate::node::{Batch, Durable, Found, Identity, Input, Raw, SnapshotNews, SnapshotWork, Space};
 use crate::rng::{Rng, stable_hash};
 use crate::run::runs_log::{self, RunsRecord};
@@ -17,11 +17,14 @@ use crate::store::{Entry, SCHEMA, SnapshotLoader, State, output_in};
 
 /// What the model says that a record of the runs log takes, so that it is written anew at times.
 const RUNS_RECORD_BYTES: u64 = 30_000;
+/// How many records are read at once for a follower that lags.
+const RECORDS_READ: usize = 20;
 
 pub(super) enum Work {
     Commit(Batch),
     Snapshot(Index, SnapshotWork),
     ReadOutputs(StreamId, Vec<Index>),
+    ReadRecords(Index),
     CompactRuns(Vec<RunsRecord>),
 }
 
@@ -31,7 +34,7 @@ pub(super) struct Disk {
     snapshot_bytes: u64,
     behind: Vec<Raw>,
     runs: Vec<RunsRecord>,
-    /// Every record that ever became durable, from index 1.
+    /// Every durable record from index 1 on, those behind the snapshot too.
     pub(super) history: Vec<Raw>,
     queue: VecDeque<Work>,
     /// A snapshot that is being written.
@@ -67,10 +70,10 @@ impl Snapshot {
 }
 
 impl Disk {
-    pub(super) fn new(node: NodeId, first: Raw) -> Disk {
+    pub(super) fn new(node: NodeId, store: StoreId, first: Raw) -> Disk {
         let promise = Promise::default();
         Disk {
-            identity: Identity { node, store: StoreId(7), boot: Boot(1), promise },
+            identity: Identity { node, store, boot: Boot(1), promise },
             snapshot: None,
             snapshot_bytes: 0,
             behind: vec![first.clone()],
@@ -153,6 +156,10 @@ impl Disk {
                     let outputs = Input::Outputs(stream, outputs.collect());
                     self.told_later.push_back(outputs);
                 }
+                Some(Work::ReadRecords(from)) => {
+                    let records = self.records(from);
+                    self.told_later.push_back(Input::Records(records));
+                }
                 Some(Work::CompactRuns(live)) => self.runs = live,
                 Some(Work::Commit(_)) => unreachable!("would be a group"),
                 None => {}
@@ -187,11 +194,16 @@ impl Disk {
                 group.iter().for_each(|batch| self.write(batch, step));
             }
             if steps < 3 {
+                // The journal may be cut, and not go on yet.
+                if let Some(batch) = group.first().filter(|_| steps == 1 && rng.chance(1, 2)) {
+                    self.cut(batch);
+                }
                 break;
             }
             if group.is_empty() {
                 match self.queue.pop_front() {
                     Some(Work::CompactRuns(live)) => self.runs = live,
+                    Some(Work::ReadRecords(_)) => {}
                     Some(Work::Commit(_) | Work::Snapshot(..) | Work::ReadOutputs(..)) | None => {
                         break;
                     }
@@ -271,12 +283,18 @@ impl Disk {
         match step {
             Step::Promise => {
                 if let Some(promise) = batch.promise {
-                    let before = self.identity.promise.epoch;
-                    assert!(promise.epoch > before, "a promise never decreases");
+                    let before = self.identity.promise;
+                    let is_new = promise.epoch > before.epoch || before.to.is_none();
+                    assert!(
+                        is_new && promise.epoch >= before.epoch,
+                        "a promise never decreases, and an epoch is promised once: {before:?}, \
+                         {promise:?}"
+                    );
                     self.identity.promise = promise;
                 }
             }
             Step::Journal => {
+                self.cut(batch);
                 for raw in &batch.records {
                     let last = self.history.last().unwrap();
                     assert_eq!(raw.index.0, last.index.0 + 1, "the journal has no gap");
@@ -287,6 +305,31 @@ impl Disk {
             }
             Step::Runs => self.runs.extend(batch.runs.iter().cloned()),
         }
+    }
+
+    fn cut(&mut self, batch: &Batch) {
+        if let Some(keep) = batch.cut {
+            self.history.retain(|raw| raw.index <= keep);
+            self.behind.retain(|raw| raw.index <= keep);
+        }
+    }
+
+    /// Some records from there on, as many as fit a message.
+    fn records(&self, from: Index) -> Vec<Raw> {
+        let skip = usize::try_from(from.0 - 1).unwrap();
+        self.history.iter().skip(skip).take(RECORDS_READ).cloned().collect()
+    }
+
+    /// The newest epoch whose leader this node may have answered.
+    pub(super) fn runs_epoch(&self) -> Epoch {
+        let epoch = |record: &RunsRecord| match record {
+            RunsRecord::Epoch(epoch) => Some(*epoch),
+            RunsRecord::Accepted { .. }
+            | RunsRecord::Spawned { .. }
+            | RunsRecord::Exited { .. }
+            | RunsRecord::Forgotten { .. } => None,
+        };
+        self.runs.iter().filter_map(epoch).max().unwrap_or_default()
     }
 
     fn durable(&self, batch: &Batch) -> Durable {

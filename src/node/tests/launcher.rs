@@ -2,8 +2,9 @@
 //! cut when it likes. It keeps the truth of what was started, for the oracle to compare.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use crate::ident::{BootId, Instance, RunId};
+use crate::ident::{BootId, Instance, NodeId, RunId};
 use crate::rng::Rng;
 use crate::run::order::{
     Cause, Entry, Exit, LauncherCommand, LauncherEvent, Process, SpawnOrder, Stage, StartFailure,
@@ -28,6 +29,19 @@ pub(super) struct Launcher {
     pub(super) started: BTreeMap<RunId, Instance>,
     /// How it ended, where a launcher saw it.
     pub(super) ends: BTreeMap<RunId, Entry>,
+    /// What was started since somebody last looked here.
+    pub(super) fresh: Vec<RunId>,
+}
+
+/// The launchers of a world, by their nodes.
+pub(super) trait Launchers {
+    fn launcher_of(&self, node: NodeId) -> &Launcher;
+}
+
+impl Launchers for Launcher {
+    fn launcher_of(&self, _: NodeId) -> &Launcher {
+        self
+    }
 }
 
 struct Alive {
@@ -63,6 +77,7 @@ impl Launcher {
             quick: false,
             started: BTreeMap::new(),
             ends: BTreeMap::new(),
+            fresh: Vec::new(),
         }
     }
 
@@ -74,8 +89,36 @@ impl Launcher {
         !self.processes.is_empty()
     }
 
+    /// The runs that have a process now.
+    pub(super) fn running(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.processes.values().map(|running| running.run)
+    }
+
+    /// Whether an agent is connected, or has not heard yet that it isn't any more.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected || !self.events.is_empty()
+    }
+
+    /// Whether there is something to be said or done at once.
+    pub(super) fn is_busy(&self) -> bool {
+        let untold = |alive: &Alive| {
+            let silent = |slot: &Slot| !slot.told && slot.over.is_none();
+            self.connected && alive.table.values().any(silent)
+        };
+        !self.commands.is_empty()
+            || !self.events.is_empty()
+            || !self.gone.is_empty()
+            || self.alive.as_ref().is_some_and(untold)
+    }
+
     pub(super) fn next_end(&self) -> Option<Mono> {
         self.processes.values().map(|running| running.ends).min()
+    }
+
+    /// Processes that run end soon.
+    pub(super) fn hurry(&mut self, now: Now) {
+        let soon = now.mono + Duration::from_millis(100);
+        self.processes.values_mut().for_each(|running| running.ends = running.ends.min(soon));
     }
 
     /// A new launcher, if there is none.
@@ -247,12 +290,15 @@ impl Launcher {
         let process = Process { pid, start_ticks: now.mono.0, boot: self.boot };
         let slot = Slot { process, started: now.wall, told: false, over: None };
         alive.table.insert(run, slot);
+        self.fresh.push(run);
         let ends = match rng.below(4) {
             _ if self.quick => Mono(now.mono.0 + rng.below(200_000_000)),
             0 => now.mono,
             1 => Mono(now.mono.0 + rng.below(60_000_000_000)),
             _ => Mono(now.mono.0 + rng.below(3_000_000_000)),
         };
+        let limit = now.mono + Duration::from_millis(order.timeout_ms + order.kill_grace_ms);
+        let ends = if order.timeout_ms > 0 { ends.min(limit) } else { ends };
         self.processes.insert(pid, Running { process, run, ends });
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::launcher::Launcher;
+use super::launcher::Launchers;
 use crate::cron::{self, Place, Schedule, Zone};
 use crate::ident::{Index, JobId, RunId};
 use crate::job::Spec;
@@ -77,7 +77,7 @@ impl Oracle {
     }
 
     /// Takes the next durable record.
-    pub(super) fn take(&mut self, entry: Entry, launcher: &Launcher) {
+    pub(super) fn take(&mut self, entry: Entry, launchers: &dyn Launchers) -> Change {
         let (index, wall, actor) = (entry.index, entry.wall, entry.actor.clone());
         let record = entry.record.clone();
         let before = match &record {
@@ -105,7 +105,7 @@ impl Oracle {
             assert_eq!(marks(&self.state), marks_before, "{what}");
         }
         if matches!(change, Change::Void(_) | Change::Staged) {
-            return;
+            return change;
         }
         if let Change::Restored(jobs) = &change {
             self.restored(jobs, &all, wall.second());
@@ -114,16 +114,22 @@ impl Oracle {
             (Record::Claim(claim), Some(job)) => self.claim(claim, &job, wall),
             (Record::Skip(skip), Some(job)) => self.skip(skip, &job, wall),
             (Record::JobPut(put), stored) => self.put(put, stored.as_ref(), wall),
-            (Record::Finished(finished), _) => self.finished(finished, launcher),
+            (Record::Finished(finished), _) => self.finished(finished, launchers),
             (Record::ClockCorrected { .. }, _) => self.counts.corrections += 1,
             _ => {}
         }
         self.effects.entry(actor).or_default().push(index);
+        change
     }
 
     /// Whether `run` has ended.
     pub(super) fn has_ended(&self, run: RunId) -> bool {
         self.ended.contains_key(&run)
+    }
+
+    /// How `run` has ended.
+    pub(super) fn ending(&self, run: RunId) -> Option<&Ending> {
+        self.ended.get(&run)
     }
 
     /// The first due time that `job` owes.
@@ -239,12 +245,13 @@ impl Oracle {
         }
     }
 
-    fn finished(&mut self, finished: &Finished, launcher: &Launcher) {
+    fn finished(&mut self, finished: &Finished, launchers: &dyn Launchers) {
         self.counts.ends += 1;
         let Finished { run, ending, .. } = finished;
         let before = self.ended.insert(*run, *ending);
         assert_eq!(before, None, "{run} has ended before");
         assert_ne!(ending.reason, Some(Reason::Untraceable), "{run}");
+        let launcher = launchers.launcher_of(run.node);
         let instance = launcher.started.get(run);
         let known = launcher.ends.get(run);
         match ending.end {
@@ -253,6 +260,8 @@ impl Oracle {
                 assert_eq!(instance, None, "{run} is called missed and was started");
             }
             End::Skipped => panic!("{run}: overlap is decided with the claim"),
+            // Whether it was given up too early is for those to say who know of the network.
+            End::Lost if ending.reason == Some(Reason::Unreachable) => self.counts.lost += 1,
             End::Lost => {
                 self.counts.lost += 1;
                 let holder = instance.filter(|&&own| launcher.instance() == Some(own));

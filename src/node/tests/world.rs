@@ -4,17 +4,17 @@
 //! the faults the world heals, and everything that is open must come to its end.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::disk::{self, Disk, Work};
+use super::jobs::random_job;
 use super::launcher::Launcher;
 use super::oracle::Oracle;
 use crate::api::{HostRule, Peer, Role};
 use crate::cluster::Timing;
-use crate::cron::{Zone, Zones, civil};
+use crate::cron::{Zone, Zones};
 use crate::http::{Body, Headers, Method, Request, Response};
-use crate::ident::{ClusterId, Epoch, Index, NodeId, RequestId, StreamId};
+use crate::ident::{ClusterId, Epoch, Index, NodeId, RequestId, StoreId, StreamId};
 use crate::node::{Batch, Effect, Input, Node, PATIENCE, Produced, Raw, Settings, Space};
 use crate::rng::{Rng, stable_hash};
 use crate::run::order::{LauncherCommand, SpawnOrder};
@@ -23,7 +23,7 @@ use crate::store::Record;
 use crate::time::{Mono, Now, Wall};
 
 /// 2026-06-01T00:00:00Z, when every world begins.
-const BEGIN: i64 = 1_780_272_000_000;
+pub(super) const BEGIN: i64 = 1_780_272_000_000;
 const SECOND: u64 = 1_000_000_000;
 const HOUR_MS: i64 = 3_600_000;
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -95,7 +95,7 @@ impl Faults {
     }
 }
 
-struct Utc;
+pub(super) struct Utc;
 
 impl Zones for Utc {
     fn zone(&self, name: &str) -> Option<Zone> {
@@ -122,7 +122,7 @@ impl World {
             mono: 5 * SECOND,
             wall: BEGIN,
             node: None,
-            disk: Disk::new(me, first),
+            disk: Disk::new(me, StoreId(7), first),
             launcher: Launcher::new(),
             oracle: Oracle::new(),
             asked: BTreeMap::new(),
@@ -455,7 +455,7 @@ impl World {
         let path = format!("/v1/jobs/{name}");
         match self.rng.below(15) {
             0..=4 => {
-                let body = self.random_job(name);
+                let body = random_job(&mut self.rng, name, self.wall);
                 let once = if self.rng.chance(1, 6) { "?runoncreate" } else { "" };
                 self.ask(Method::Post, format!("/v1/jobs{once}"), body);
             }
@@ -485,54 +485,13 @@ impl World {
             _ => {
                 let from = self.rng.below(5) as usize;
                 let names = NAMES.iter().skip(from).take(3);
-                let jobs: Vec<String> = names.map(|name| self.random_job(name)).collect();
+                let jobs: Vec<String> =
+                    names.map(|name| random_job(&mut self.rng, name, self.wall)).collect();
                 let bad = if self.rng.chance(1, 6) { r#",{"name":"f"}"# } else { "" };
                 format!("[{}{bad}]", jobs.join(","))
             }
         };
         self.ask(Method::Post, format!("/v1/restore{replace}"), body);
-    }
-
-    fn random_job(&mut self, name: &str) -> String {
-        let rng = &mut self.rng;
-        let at = |ms: i64| civil::format_utc(Wall(ms.max(0)));
-        let near = |rng: &mut Rng, wall: i64| at(wall + rng.below(90_000) as i64 - 20_000);
-        let schedule = match rng.below(10) {
-            0 => "@every 1s".into(),
-            1 | 2 => format!("@every {}s", 2 + rng.below(20)),
-            3 => "*/2 * * * * *".into(),
-            4 => "*/15 * * * * *".into(),
-            5 => "* * * * *".into(),
-            6 => "0 * * * *".into(),
-            7 => format!("@at {}", near(rng, self.wall)),
-            8 => "@manually".into(),
-            _ => "~ * * * * *".into(),
-        };
-        let mut body = format!(r#"{{"name":"{name}","command":"true","schedule":"{schedule}""#);
-        let catchup = ["latest", "all", "skip"][rng.below(3) as usize];
-        write!(body, r#","catchup":"{catchup}","keep":{}"#, rng.below(5)).unwrap();
-        let overlap = ["allow", "forbid"][rng.below(2) as usize];
-        write!(body, r#","concurrency":"{overlap}""#).unwrap();
-        write!(body, r#","start_deadline":"{}s""#, 1 + rng.below(60)).unwrap();
-        if rng.chance(1, 3) {
-            write!(body, r#","catchup_window":"{}s""#, 1 + rng.below(4_000)).unwrap();
-        }
-        if rng.chance(1, 3) {
-            write!(body, r#","catchup_max":{}"#, 1 + rng.below(500)).unwrap();
-        }
-        if rng.chance(1, 8) {
-            write!(body, r#","starts_at":"{}""#, near(rng, self.wall)).unwrap();
-        }
-        if rng.chance(1, 8) {
-            write!(body, r#","expires_at":"{}""#, near(rng, self.wall + 60_000)).unwrap();
-        }
-        if rng.chance(1, 10) {
-            body.push_str(r#","tags":{"role":"db"}"#);
-        }
-        if rng.chance(1, 8) {
-            body.push_str(r#","disabled":true"#);
-        }
-        body + "}"
     }
 
     fn ask(&mut self, method: Method, target: String, body: String) {
