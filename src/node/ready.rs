@@ -8,9 +8,11 @@ impl Node {
     /// The reasons for which this node fires nothing now, or soon may not, as codes; none when all
     /// is well.
     pub(super) fn not_ready(&self) -> Vec<&'static str> {
+        // Elsewhere alarms stay behind, of due times that the leader has decided.
         let overdue = self
             .scheduler
             .next_alarm()
+            .filter(|_| self.established.is_some())
             .is_some_and(|due| self.now.wall.ms_since(due.wall()) > OVERDUE.as_millis() as i64);
         [
             (self.is_starting(), api::STARTING),
