@@ -88,6 +88,10 @@ impl Peer {
     pub(super) fn acked(&mut self, matched: Index) {
         self.asked = false;
         self.matched = self.matched.max(matched);
+        if self.feed == Feed::Snapshot && self.matched < self.next {
+            // Answers to heartbeats are no reason to send it anything before the snapshot is there.
+            return;
+        }
         while self.ahead.front().is_some_and(|&last| last <= self.matched) {
             self.ahead.pop_front();
         }
@@ -145,4 +149,24 @@ fn resume_at(prev: Index, found: Place, first: Index, log: &Shape) -> Index {
         false => Index(first.0.saturating_sub(1)),
     };
     Index(below.0.min(prev.0.saturating_sub(1)) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each answer of a follower that waits for a snapshot was taken for a sign that it could be
+    /// fed, found wanting, and answered with another heartbeat: a storm, as soon as one word in a
+    /// few came twice.
+    #[test]
+    fn who_waits_for_a_snapshot_is_not_sent_a_heartbeat_for_each_of_its_answers() {
+        let mut peer = Peer::new(Index(10));
+        peer.feed = Feed::Snapshot;
+        for matched in [0, 9] {
+            peer.acked(Index(matched));
+            assert_eq!(peer.feed, Feed::Snapshot, "it has {matched}");
+        }
+        peer.acked(Index(30));
+        assert_eq!((peer.feed, peer.next), (Feed::Streaming, Index(31)));
+    }
 }
