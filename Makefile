@@ -53,9 +53,10 @@ fuzz:
 			tests/testdata/fuzz/$$target -- -max_total_time=$(FUZZ_SECONDS); \
 	done; else echo "for fuzzing guided by coverage: cargo install cargo-fuzz" >&2; fi
 
-# One node in a simulated world, with crashes at any step; SEEDS worlds.
+# Simulated worlds of one node and of a cluster, with crashes at any step; SEEDS of each.
 sim:
-	NODE_SEEDS=$(SEEDS) $(CARGO) test --locked --release --lib node::tests
+	NODE_SEEDS=$(SEEDS) $(CARGO) test --locked --release --lib node::tests::a_node
+	CLUSTER_SEEDS=$(SEEDS) $(CARGO) test --locked --release --lib node::tests::cluster
 
 soak:
 	@echo "make $@: not available yet" >&2

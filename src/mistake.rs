@@ -39,12 +39,42 @@ pub enum Mistake {
     TwoConfigChanges,
     /// A datagram is opened as often as it comes.
     ReplayWindowOff,
+    /// A run is ordered before its claim is committed.
+    StartBeforeCommit,
+    /// A process is asked for before the promise to start it once is on the disk.
+    AcceptedNotFsynced,
+    /// An order that comes twice is taken twice.
+    NoWorkerDedup,
+    /// An order of a leader whose epoch has passed is obeyed.
+    LowEpochObeyed,
+    /// A new leader fires from now on, not from where the last one stopped.
+    ResumeFromNow,
+    /// An edit of the schedule leaves the mark where it was.
+    MarkNotResetOnEdit,
+    /// Of the targets of a claim only the first is ordered.
+    SecondTargetRefused,
+    /// A clock that was set back a little brings back what was decided.
+    BackStepRefires,
+    /// A clock that was once far ahead is waited for.
+    FutureClockBlocks,
+    /// A run of which nobody can know the outcome is started again.
+    LostIsRetried,
+    /// Due times are passed over, and nothing tells of them.
+    SkipWithoutRecord,
+    /// A target that can't be told at once is given up.
+    NoSessionMeansSkip,
+    /// A run that may have started is called missed.
+    MissedWrittenForStarted,
+    /// A snapshot holds no run that is open.
+    SnapshotWithoutOpenRuns,
+    /// What a record does depends on the clock of who applies it.
+    ApplyReadsClock,
 }
 
 #[cfg(not(test))]
-pub(crate) use off::made;
+pub(crate) use off::{clock, made};
 #[cfg(test)]
-pub(crate) use on::{Making, made};
+pub(crate) use on::{Making, clock, made};
 
 #[cfg(not(test))]
 mod off {
@@ -55,6 +85,12 @@ mod off {
     pub(crate) const fn made(_: Mistake) -> bool {
         false
     }
+
+    /// What [`Mistake::ApplyReadsClock`] would read.
+    #[inline(always)]
+    pub(crate) const fn clock() -> i64 {
+        0
+    }
 }
 
 #[cfg(test)]
@@ -64,11 +100,20 @@ mod on {
 
     thread_local! {
         static MADE: Cell<Option<Mistake>> = const { Cell::new(None) };
+        static CLOCK: Cell<i64> = const { Cell::new(0) };
     }
 
     /// Whether the mistake is made in this thread.
     pub(crate) fn made(mistake: Mistake) -> bool {
         MADE.with(|made| made.get() == Some(mistake))
+    }
+
+    /// A clock, which shows another time at each look.
+    pub(crate) fn clock() -> i64 {
+        CLOCK.with(|clock| {
+            clock.set(clock.get() + 1);
+            clock.get()
+        })
     }
 
     /// While it lives, its mistake is made in this thread.

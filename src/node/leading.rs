@@ -83,7 +83,7 @@ impl Node {
         self.log(Level::Warn, "leads no more", vec![("epoch", epoch.to_string())]);
     }
 
-    fn apply_up_to(&mut self, committed: Index) {
+    pub(super) fn apply_up_to(&mut self, committed: Index) {
         while self.log.front().is_some_and(|entry| entry.index <= committed) {
             let Some(entry) = self.log.pop_front() else { return };
             let index = entry.index;

@@ -12,6 +12,7 @@ use super::{Leaving, Node, Space};
 use crate::api::{self, Answer, Change as Asked, Peer, RunOnce, Stream, Then};
 use crate::http::{Body, Request, Response};
 use crate::ident::{Index, JobId, RequestId, StreamId};
+use crate::mistake::{Mistake, made};
 use crate::store::{self, ACTOR_MAX_BYTES, Entry, Record, RequestKey};
 use crate::time::Mono;
 
@@ -217,6 +218,9 @@ impl Node {
     fn keep_decided(&self, record: &mut Record) {
         let Record::JobPut(put) = record else { return };
         let Some(job) = self.state.job_named(&put.name) else { return };
+        if made(Mistake::MarkNotResetOnEdit) {
+            put.mark = None;
+        }
         if let (Some(mark), Some(decided)) = (put.mark, self.scheduler.decided_until(job)) {
             put.mark = Some(mark.max(decided));
         }

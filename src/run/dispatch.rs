@@ -12,6 +12,7 @@ use super::launch;
 use super::worker::{Order, Report};
 use crate::ident::{Epoch, Index, JobId, NodeId, RunId};
 use crate::job::Spec;
+use crate::mistake::{Mistake, made};
 use crate::schedule::Scheduler;
 use crate::store::{End, Ending, Finished, Reason, State};
 use crate::time::{Mono, Now, Wall};
@@ -143,6 +144,9 @@ impl Dispatch {
             let Some(tracked) = self.runs.get(&run).filter(|_| is_away) else { continue };
             let (end, at) = match tracked.heard {
                 Heard::Unsent => (End::Missed, tracked.deadline),
+                Heard::Running(_) if made(Mistake::MissedWrittenForStarted) => {
+                    (End::Missed, tracked.deadline)
+                }
                 Heard::Nothing | Heard::Ordered | Heard::Starting | Heard::Running(_) => {
                     (End::Lost, self.lost_at(state, run))
                 }
@@ -195,7 +199,8 @@ impl Dispatch {
         let spec = launch::claimed_spec(fire);
         let left = spec.as_ref().map(|spec| launch::time_left(fire, spec, now.wall));
         let deadline = now.mono + left.unwrap_or_default();
-        for run in fire.open_runs() {
+        let ordered = if made(Mistake::SecondTargetRefused) { 1 } else { usize::MAX };
+        for run in fire.open_runs().take(ordered) {
             let deadline = match group <= self.held_up {
                 true => now.mono + launch::late_time_left(state, scheduler, job, run, now.wall),
                 false => deadline,
@@ -203,6 +208,9 @@ impl Dispatch {
             self.runs.insert(run, Tracked { heard: Heard::Unsent, deadline });
             if self.sessions.contains(&run.node) {
                 self.order(state, job, run, spec.as_ref(), now);
+            } else if made(Mistake::NoSessionMeansSkip) {
+                let ending = Ending::decided(End::Missed, Reason::Unreachable, now.wall);
+                self.conclude(run, ending, Vec::new());
             } else {
                 self.looks.arm(deadline, run);
             }

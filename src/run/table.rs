@@ -8,6 +8,7 @@ use super::ending;
 use super::order::{Entry, Process, SpawnOrder};
 use super::runs_log::RunsRecord;
 use crate::ident::{Instance, RunId};
+use crate::mistake::{Mistake, made};
 use crate::store::{End, Ending, Reason};
 use crate::time::Wall;
 
@@ -133,6 +134,7 @@ fn accepted(run: RunId, order: Box<SpawnOrder>, event: Event) -> Step {
 fn asked(run: RunId, asked: Instance, event: Event, now: Wall) -> Step {
     match event {
         Event::Lacking(launcher) if launcher.instance == Some(asked) => never_started(run),
+        Event::Lacking(_) if made(Mistake::LostIsRetried) => never_started(run),
         Event::Lacking(_) => lost(run, Reason::LauncherGone, now, now),
         Event::News(Entry::Running(process, started)) => {
             let record = RunsRecord::Spawned { run, instance: asked, process, started };

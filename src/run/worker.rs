@@ -10,6 +10,7 @@ use super::order::{Entry, LauncherCommand, LauncherEvent, Process, SpawnOrder};
 use super::runs_log::RunsRecord;
 use super::table::{self, Action, Event, Launcher, Phase};
 use crate::ident::{Epoch, Instance, RunId};
+use crate::mistake::{Mistake, made};
 use crate::store::Ending;
 use crate::time::{Mono, Now, Wall};
 use crate::timer::TimerQueue;
@@ -150,11 +151,11 @@ impl Worker {
     /// Takes an order. A run that is held already is answered with its state; one of a lower epoch
     /// is dropped, for its leader is none any more.
     pub fn order(&mut self, order: Order, now: Now) {
-        if order.epoch < self.epoch {
+        if order.epoch < self.epoch && !made(Mistake::LowEpochObeyed) {
             return;
         }
         let run = order.spawn.run;
-        if self.runs.contains_key(&run) {
+        if self.runs.contains_key(&run) && !made(Mistake::NoWorkerDedup) {
             self.report(run);
             return;
         }
@@ -317,6 +318,10 @@ impl Worker {
             let phase = Phase::Accepting(Box::new(order.spawn));
             self.runs.insert(run, Held { phase, deadline: order.deadline });
             self.work.push_back(Work::Append(RunsRecord::Accepted { run, instance }));
+            if made(Mistake::AcceptedNotFsynced) {
+                let launcher = self.launcher_for(run, now);
+                self.step(run, Event::Durable(launcher), now);
+            }
         }
         if self.waiting.is_empty() {
             // Deadlines are kept for those who wait; of a short run with a long one it would stay.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::cron::{self, Place, Schedule, Zone, Zones};
 use crate::ident::{Index, JobId};
 use crate::job::{Catchup, Spec};
+use crate::mistake::{Mistake, made};
 use crate::store::{Claim, Job, Record, Skip, SkipReason, State, Timing, Trigger};
 use crate::time::{Now, Second, Wall};
 use crate::timer::TimerQueue;
@@ -186,7 +187,10 @@ impl Scheduler {
         let Some(plan) = scheduled.plan.clone().filter(|_| scheduled.in_flight == Index(0)) else {
             return Decision::default();
         };
-        let timeline = timeline(&plan, job);
+        let mut timeline = timeline(&plan, job);
+        if made(Mistake::ResumeFromNow) {
+            timeline.starts = timeline.starts.max(Some(self.live_since));
+        }
         let owed = owed::owed(&timeline, job, now.wall.second());
         let decision = self.decide(state, job, &timeline, &owed, now);
         if decision.records.is_empty() {
@@ -307,7 +311,10 @@ impl Scheduler {
         self.next_token += 1;
         scheduled.token = self.next_token;
         let Some(plan) = scheduled.plan.clone().filter(|_| !job.facts.disabled) else { return };
-        let timeline = timeline(&plan, job);
+        let mut timeline = timeline(&plan, job);
+        if made(Mistake::ResumeFromNow) {
+            timeline.starts = timeline.starts.max(Some(self.live_since));
+        }
         if let Some(due) = timeline.next_after(job.decided_until) {
             self.alarms.arm(due, (job.id, self.next_token));
         }
@@ -337,7 +344,9 @@ impl Scheduler {
         let era = state.clock_era();
         let mut records = Vec::with_capacity(claimed.len() + 1);
         let mut after = job.decided_until;
-        if let Some(skipped) = owed.before(claimed.first().copied(), timeline) {
+        let skipped = owed.before(claimed.first().copied(), timeline);
+        let told = |_: &owed::Range| claimed.is_empty() || !made(Mistake::SkipWithoutRecord);
+        if let Some(skipped) = skipped.filter(told) {
             records.push(Record::Skip(Skip {
                 job: job.id,
                 clock_era: era,

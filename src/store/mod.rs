@@ -43,6 +43,7 @@ use snapshot::Cursor;
 use walk::Backups;
 
 use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
+use crate::mistake::{self, Mistake, made};
 use crate::time::{Second, Wall};
 
 /// Most jobs that the state holds.
@@ -124,7 +125,8 @@ impl State {
         while let Some((index, answered)) = self.answers.expire(self.newest_wall) {
             self.save_answer(index, answered);
         }
-        self.apply_record(entry.record, entry.index, entry.wall)
+        let clock = if made(Mistake::ApplyReadsClock) { mistake::clock() } else { 0 };
+        self.apply_record(entry.record, entry.index, Wall(entry.wall.0 + clock))
     }
 
     fn apply_record(&mut self, record: Record, index: Index, wall: Wall) -> Change {

@@ -19,6 +19,7 @@ use super::record::RestorePart;
 use super::walk::{Step, Walk};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Index, JobId};
+use crate::mistake::{Mistake, made};
 use crate::time::Wall;
 
 /// A chunk ends with the entry that reaches this size.
@@ -292,7 +293,8 @@ fn header_entry(state: &State) -> Vec<u8> {
 fn job_entries(job: &Job, deleted: bool, emit: &mut dyn FnMut(Vec<u8>)) {
     emit(job_entry(job, deleted));
     let Some(past) = &job.past else { return };
-    for fire in past.history.open_fires() {
+    let whole = !made(Mistake::SnapshotWithoutOpenRuns);
+    for fire in past.history.open_fires().filter(|_| whole) {
         emit(fire_entry(fire, job));
     }
     let mut summaries = past.history.summaries();

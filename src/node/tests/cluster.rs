@@ -1,18 +1,22 @@
 //! Whole nodes together, against a world that pauses, cuts off, loses, delays, steps and dies,
 //! drawn from a seed.
 //!
-//! `CLUSTER_SEEDS=n` runs n worlds, `CLUSTER_SEED=n` replays one; `CLUSTER_TELL=1` prints all that
-//! happens, and `CLUSTER_LESS=1` looks for faults of the plan that it fails without.
+//! `CLUSTER_SEEDS=n` runs n worlds, `CLUSTER_SEED=n` replays one; `CLUSTER_TELL=1` prints what
+//! happens (`words`: and all that is said), `CLUSTER_LESS=1` looks for faults of the plan that it
+//! fails without, and `CLUSTER_MISTAKE=name` makes a mistake.
 
 mod clients;
 mod machine;
+mod mistakes;
 mod network;
 mod plan;
+mod scenarios;
 mod watch;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use crate::mistake::Making;
 use world::World;
 
 /// Worlds of a plain test run.
@@ -28,11 +32,15 @@ fn a_cluster_keeps_its_promises_whatever_dies() {
             first..first + number("CLUSTER_SEEDS").unwrap_or(SEEDS)
         }
     };
+    let wrong = std::env::var("CLUSTER_MISTAKE").ok();
+    let wrong = wrong.map(|name| mistakes::named(&name).expect("a mistake of that name"));
+    let _making = Making::new(wrong);
     let mut seen = Seen::default();
     for seed in seeds {
         let mut world = World::new(seed);
         world.told = std::env::var_os("CLUSTER_TELL").is_some();
         world.watch.told = world.told;
+        world.words = std::env::var("CLUSTER_TELL").is_ok_and(|what| what == "words");
         if let Err(panic) = live(&mut world) {
             println!("CLUSTER_SEED={seed} fails at step {}, {} ns", world.step, world.t);
             if std::env::var_os("CLUSTER_LESS").is_some() {

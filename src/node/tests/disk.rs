@@ -8,9 +8,12 @@
 
 use std::collections::VecDeque;
 
-use crate::cluster::Promise;
+use crate::cluster::{Place, Promise};
 use crate::ident::{Boot, Digest, Epoch, Index, NodeId, StoreId, StreamId};
-use crate::node::{Batch, Durable, Found, Identity, Input, Raw, SnapshotNews, SnapshotWork, Space};
+use crate::journal::Seam;
+use crate::node::{
+    Batch, Durable, Found, Identity, Input, Raw, SnapshotNews, SnapshotPart, SnapshotWork, Space,
+};
 use crate::rng::{Rng, stable_hash};
 use crate::run::runs_log::{self, RunsRecord};
 use crate::store::{Entry, SCHEMA, SnapshotLoader, State, output_in};
@@ -19,12 +22,15 @@ use crate::store::{Entry, SCHEMA, SnapshotLoader, State, output_in};
 const RUNS_RECORD_BYTES: u64 = 30_000;
 /// How many records are read at once for a follower that lags.
 const RECORDS_READ: usize = 20;
+/// How many chunks of a snapshot are sent at once.
+const CHUNKS_SENT: usize = 1;
 
 pub(super) enum Work {
     Commit(Batch),
     Snapshot(Index, SnapshotWork),
     ReadOutputs(StreamId, Vec<Index>),
     ReadRecords(Index),
+    ReadSnapshot(NodeId, Index, u64),
     CompactRuns(Vec<RunsRecord>),
 }
 
@@ -36,6 +42,8 @@ pub(super) struct Disk {
     runs: Vec<RunsRecord>,
     /// Every durable record from index 1 on, those behind the snapshot too.
     pub(super) history: Vec<Raw>,
+    /// What a snapshot of another node stands for, whose records were never here.
+    covered: Place,
     queue: VecDeque<Work>,
     /// A snapshot that is being written.
     writing: Option<Snapshot>,
@@ -51,6 +59,8 @@ pub(super) struct Disk {
 #[derive(Clone)]
 struct Snapshot {
     index: Index,
+    /// What it stands for, if it is another node's.
+    seam: Option<Seam>,
     chunks: Vec<Vec<u8>>,
     /// Whether all chunks have come.
     whole: bool,
@@ -79,6 +89,7 @@ impl Disk {
             behind: vec![first.clone()],
             runs: Vec::new(),
             history: vec![first],
+            covered: Place::default(),
             queue: VecDeque::new(),
             writing: None,
             told_later: VecDeque::new(),
@@ -160,6 +171,11 @@ impl Disk {
                     let records = self.records(from);
                     self.told_later.push_back(Input::Records(records));
                 }
+                Some(Work::ReadSnapshot(to, index, number)) => {
+                    if let Some(part) = self.part(index, number) {
+                        self.told_later.push_back(Input::SnapshotPart(to, part));
+                    }
+                }
                 Some(Work::CompactRuns(live)) => self.runs = live,
                 Some(Work::Commit(_)) => unreachable!("would be a group"),
                 None => {}
@@ -203,7 +219,7 @@ impl Disk {
             if group.is_empty() {
                 match self.queue.pop_front() {
                     Some(Work::CompactRuns(live)) => self.runs = live,
-                    Some(Work::ReadRecords(_)) => {}
+                    Some(Work::ReadRecords(_) | Work::ReadSnapshot(..)) => {}
                     Some(Work::Commit(_) | Work::Snapshot(..) | Work::ReadOutputs(..)) | None => {
                         break;
                     }
@@ -296,14 +312,33 @@ impl Disk {
             Step::Journal => {
                 self.cut(batch);
                 for raw in &batch.records {
-                    let last = self.history.last().unwrap();
+                    let last = self.last();
                     assert_eq!(raw.index.0, last.index.0 + 1, "the journal has no gap");
                     assert!(raw.epoch >= last.epoch && raw.epoch <= self.identity.promise.epoch);
                     self.history.push(raw.clone());
                     self.behind.push(raw.clone());
                 }
             }
-            Step::Runs => self.runs.extend(batch.runs.iter().cloned()),
+            Step::Runs => {
+                for record in &batch.runs {
+                    self.check_promise(record);
+                    self.runs.push(record.clone());
+                }
+            }
+        }
+    }
+
+    /// A run is promised once to each launcher, and not at all when it is known to have started.
+    fn check_promise(&self, record: &RunsRecord) {
+        let RunsRecord::Accepted { run, instance } = record else { return };
+        match self.promised(*run) {
+            Some(RunsRecord::Accepted { instance: other, .. }) => {
+                assert_ne!(instance, other, "{run} is promised twice");
+            }
+            Some(RunsRecord::Spawned { .. } | RunsRecord::Exited { .. }) => {
+                panic!("{run} was started, and is promised again");
+            }
+            Some(RunsRecord::Forgotten { .. } | RunsRecord::Epoch(_)) | None => {}
         }
     }
 
@@ -316,8 +351,10 @@ impl Disk {
 
     /// Some records from there on, as many as fit a message.
     fn records(&self, from: Index) -> Vec<Raw> {
-        let skip = usize::try_from(from.0 - 1).unwrap();
-        self.history.iter().skip(skip).take(RECORDS_READ).cloned().collect()
+        let records = self.behind.iter().filter(|raw| raw.index >= from);
+        let records: Vec<Raw> = records.take(RECORDS_READ).cloned().collect();
+        let gap = records.first().is_some_and(|first| first.index > from);
+        if gap { Vec::new() } else { records }
     }
 
     /// The newest epoch whose leader this node may have answered.
@@ -344,8 +381,19 @@ impl Disk {
     }
 
     fn snapshot_work(&mut self, index: Index, work: SnapshotWork, rng: &mut Rng) {
-        if matches!(work, SnapshotWork::Begin | SnapshotWork::BeginFrom(_)) {
-            self.writing = Some(Snapshot { index, chunks: Vec::new(), whole: false });
+        let seam = match work {
+            SnapshotWork::BeginFrom(seam) => Some(seam),
+            SnapshotWork::Begin
+            | SnapshotWork::Part(_)
+            | SnapshotWork::End(..)
+            | SnapshotWork::Abort => None,
+        };
+        if seam.is_some() || work == SnapshotWork::Begin {
+            if self.snapshot.as_ref().is_some_and(|old| old.index >= index) {
+                self.told_later.push_back(Input::Snapshot(index, SnapshotNews::GivenUp));
+                return;
+            }
+            self.writing = Some(Snapshot { index, seam, chunks: Vec::new(), whole: false });
             return;
         }
         let Some(writing) = self.writing.as_mut().filter(|writing| writing.index == index) else {
@@ -374,7 +422,42 @@ impl Disk {
         output_in(raw.kind, SCHEMA, &raw.payload).map(<[u8]>::to_vec)
     }
 
+    /// The end of the journal.
+    fn last(&self) -> Place {
+        let written = self.history.last().map(Raw::place).unwrap_or_default();
+        written.max(self.covered)
+    }
+
+    /// Whether everything up to `index` is in a snapshot that another node has made.
+    pub(super) fn covers(&self, index: Index) -> bool {
+        index <= self.covered.index
+    }
+
+    /// A part of the snapshot at `index`, or the first one of the newest.
+    fn part(&self, index: Index, number: u64) -> Option<SnapshotPart> {
+        let snapshot = self.snapshot.as_ref()?;
+        let number = if index == snapshot.index { number } else { 0 };
+        let epoch_at = |raw: &Raw| (raw.index == snapshot.index).then_some(raw.epoch);
+        let seam = snapshot.seam.or_else(|| {
+            let epoch = self.history.iter().find_map(epoch_at)?;
+            Some(Seam { index: snapshot.index, epoch, chain: 5 })
+        })?;
+        let parts: Vec<&[Vec<u8>]> = snapshot.chunks.chunks(CHUNKS_SENT).collect();
+        let chunks = parts.get(usize::try_from(number).unwrap())?.to_vec();
+        let is_last = number + 1 == parts.len() as u64;
+        Some(SnapshotPart { seam, digest: snapshot.digest(), number, chunks, is_last })
+    }
+
     fn install(&mut self, snapshot: Snapshot) {
+        if let Some(seam) = snapshot.seam {
+            let place = Place { epoch: seam.epoch, index: seam.index };
+            if !self.history.iter().any(|raw| raw.place() == place) {
+                // Nothing of this journal is known to be the leader's.
+                self.history.clear();
+                self.behind.clear();
+                self.covered = place;
+            }
+        }
         self.snapshot_bytes = snapshot.chunks.iter().map(|chunk| chunk.len() as u64).sum();
         self.behind.retain(|raw| raw.index > snapshot.index);
         self.snapshot = Some(snapshot);

@@ -25,6 +25,8 @@ pub(super) struct Launcher {
     boot: BootId,
     /// Whether processes end soon.
     pub(super) quick: bool,
+    /// How long each process lasts, if that is not left to chance.
+    pub(super) lasts: Option<Duration>,
     /// What was started, by which instance, ever.
     pub(super) started: BTreeMap<RunId, Instance>,
     /// How it ended, where a launcher saw it.
@@ -75,6 +77,7 @@ impl Launcher {
             next_pid: 1,
             boot: BootId(1),
             quick: false,
+            lasts: None,
             started: BTreeMap::new(),
             ends: BTreeMap::new(),
             fresh: Vec::new(),
@@ -292,6 +295,7 @@ impl Launcher {
         alive.table.insert(run, slot);
         self.fresh.push(run);
         let ends = match rng.below(4) {
+            _ if self.lasts.is_some() => now.mono + self.lasts.unwrap_or_default(),
             _ if self.quick => Mono(now.mono.0 + rng.below(200_000_000)),
             0 => now.mono,
             1 => Mono(now.mono.0 + rng.below(60_000_000_000)),

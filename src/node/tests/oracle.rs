@@ -206,7 +206,8 @@ impl Oracle {
             // The mark stands for the start, and what was decided before it is not known any more.
             self.decided.remove(&job.id);
         }
-        let moves = old.schedule != spec.schedule
+        let read = |spec: &Spec| cron::parse(&spec.schedule).unwrap().schedule;
+        let moves = read(&old) != read(&spec)
             || old.starts_at != spec.starts_at
             || (old.disabled && !spec.disabled)
             // It owed nothing from its old end to now, whatever its end is from here on.

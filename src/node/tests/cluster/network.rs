@@ -163,9 +163,11 @@ impl Network {
         self.streams.retain(|&(a, b), _| a != machine && b != machine);
     }
 
-    /// From now on nothing is cut, and nothing lost.
+    /// From now on nothing is cut, nothing lost, and nothing comes that was said long ago: what a
+    /// leader said keeps voters waiting for it.
     pub(super) fn heal(&mut self) {
         self.cuts.clear();
+        self.loose.clear();
         self.weather = Weather::default();
     }
 }

@@ -87,18 +87,20 @@ impl Watch {
 
     /// Something was applied that nobody has applied before.
     fn commit(&mut self, machines: &Vec<Machine>, at: usize, t: u64) {
-        let place = self.committed.len();
+        let index = Index(self.committed.len() as u64 + 1);
         let mut found: Vec<&Raw> = Vec::new();
         for machine in machines {
-            found.extend(machine.disk.history.get(place));
+            let history = &machine.disk.history;
+            let at = history.binary_search_by_key(&index, |raw| raw.index);
+            found.extend(at.ok().map(|at| &history[at]));
         }
+        let covered = machines.iter().filter(|machine| machine.disk.covers(index)).count();
         let majority = machines.len() / 2 + 1;
-        let copies = |raw: &Raw| found.iter().filter(|other| **other == raw).count();
+        let copies = |raw: &Raw| covered + found.iter().filter(|other| **other == raw).count();
         let raw = found.iter().find(|raw| copies(raw) >= majority).map(|raw| (*raw).clone());
         let id = machines[at].id;
-        let what = place + 1;
         let raw = raw.unwrap_or_else(|| {
-            panic!("{id} applies record {what}, which is not on the disks of a majority")
+            panic!("{id} applies record {index}, which is not on the disks of a majority")
         });
         self.trace = mix(self.trace ^ stable_hash(&raw.payload) ^ raw.epoch.0);
         let entry = disk::decode(&raw);

@@ -49,6 +49,8 @@ pub(super) struct World {
     snapshot_bytes: u64,
     pub(super) trace: u64,
     pub(super) told: bool,
+    /// Whether all words are printed, too.
+    pub(super) words: bool,
 }
 
 enum Event {
@@ -83,8 +85,9 @@ impl World {
         };
         let machine = |number| Machine::new(number as u32, first.clone(), &mut rng);
         let machines = (1..=count).map(machine).collect();
-        // A follower that lacks what the leader's journal has no more would need a snapshot.
-        let snapshot_bytes = if count == 1 { 30_000 } else { u64::MAX };
+        // With more than one, a snapshot may have to be sent.
+        let sent = count == 1 || std::env::var_os("CLUSTER_SNAPSHOTS").is_some();
+        let snapshot_bytes = if sent && rng.chance(2, 3) { 30_000 } else { u64::MAX };
         World {
             t: 0,
             step: 0,
@@ -100,6 +103,7 @@ impl World {
             snapshot_bytes,
             trace: 0,
             told: false,
+            words: false,
         }
     }
 
@@ -121,16 +125,31 @@ impl World {
     }
 
     pub(super) fn run_until(&mut self, until: u64) {
-        while let Some((at, event)) = self.next_event().filter(|(at, _)| *at <= until) {
-            self.t = at.max(self.t);
-            self.step += 1;
-            self.happen(event);
-            if self.step.is_multiple_of(64) {
-                let at = (self.step / 64) as usize % self.machines.len();
-                self.watch.same_state(&self.machines[at]);
-            }
-        }
+        while self.go_on(until) {}
         self.t = until;
+    }
+
+    /// Lives until something is so, which must be soon.
+    pub(super) fn run_to(&mut self, what: &str, is_so: impl Fn(&World) -> bool) {
+        let by = self.t + 60 * SECOND;
+        while !is_so(self) {
+            assert!(self.go_on(by), "it never comes to {what}");
+        }
+    }
+
+    /// The next thing that happens up to `until`; false when there is none.
+    fn go_on(&mut self, until: u64) -> bool {
+        let Some((at, event)) = self.next_event().filter(|(at, _)| *at <= until) else {
+            return false;
+        };
+        self.t = at.max(self.t);
+        self.step += 1;
+        self.happen(event);
+        if self.step.is_multiple_of(64) {
+            let at = (self.step / 64) as usize % self.machines.len();
+            self.watch.same_state(&self.machines[at]);
+        }
+        true
     }
 
     pub(super) fn pass(&mut self, span: u64) {
@@ -312,6 +331,10 @@ impl World {
             }
             return;
         }
+        if self.words {
+            let what: String = format!("{word:?}").chars().take(260).collect();
+            println!("  {:.3}: n{} hears n{}: {what}", self.t as f64 / 1e9, to + 1, from + 1);
+        }
         let from = self.machines[from].id;
         if let Word::Session(word) = &word {
             if let Said::Order(order) = &word.said {
@@ -421,6 +444,7 @@ impl World {
             Effect::Snapshot(index, work) => Work::Snapshot(index, work),
             Effect::ReadOutputs(id, list) => Work::ReadOutputs(id, list),
             Effect::ReadRecords(from) => Work::ReadRecords(from),
+            Effect::ReadSnapshot(to, index, part) => Work::ReadSnapshot(to, index, part),
             Effect::CompactRuns(live) => Work::CompactRuns(live),
         };
         let machine = &mut self.machines[at];
@@ -521,8 +545,7 @@ impl World {
             assert!(node.state().snapshot() == bytes, "{id} would write another snapshot");
             assert_eq!(machine.disk.runs_held(), 0, "the runs log of {id} is not cleared");
         }
-        let ready: Vec<usize> = self.leader().into_iter().collect();
-        for at in ready {
+        for at in 0..self.machines.len() {
             let who = self.wish(at, (crate::http::Method::Get, "/ready"), "");
             self.pass(SECOND / 10);
             assert_eq!(self.wishes.get(&who), Some(&200), "n{} is ready", at + 1);

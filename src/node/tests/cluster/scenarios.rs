@@ -1,0 +1,184 @@
+//! Worlds in which one thing goes wrong, each by its name.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::machine::{MS, SECOND};
+use super::plan::{Fault, Plan};
+use super::world::World;
+use crate::http::Method;
+use crate::ident::RunId;
+use crate::mistake::{Making, Mistake};
+use crate::rng::Rng;
+use crate::store::End;
+
+/// A cluster of so many nodes in which nothing goes wrong by itself, and that has a leader.
+pub(super) fn calm(count: usize, seed: u64) -> World {
+    let mut world = World::of(count, Plan::calm(0), Rng::new(seed)).without_clients();
+    world.machines.iter_mut().for_each(|machine| machine.launcher.quick = true);
+    world.pass(5 * SECOND);
+    assert!(world.leader().is_some(), "nobody leads");
+    world
+}
+
+/// A node that does not lead.
+fn follower(world: &World) -> usize {
+    let leader = world.leader().expect("somebody leads");
+    (leader + 1) % world.machines.len()
+}
+
+/// Asks a node, and waits for the answer.
+fn ask(world: &mut World, at: usize, line: (Method, &str), body: &str) -> u16 {
+    let who = world.wish(at, line, body);
+    world.pass(SECOND);
+    world.wishes[&who]
+}
+
+/// Alarms that a follower never looks at were taken for fires that it owed, so that it was red
+/// for as long as any job was due.
+#[test]
+fn a_follower_is_ready_while_the_leader_fires() {
+    let mut world = calm(3, 1);
+    let follower = follower(&world);
+    let job = r#"{"name":"a","schedule":"@every 2s","command":"true","run_on":"any"}"#;
+    assert_eq!(ask(&mut world, follower, (Method::Post, "/v1/jobs"), job), 201);
+    world.pass(20 * SECOND);
+    assert!(world.watch.spawns > 5);
+    assert_eq!(ask(&mut world, follower, (Method::Get, "/ready"), ""), 200);
+    world.heal();
+}
+
+/// Runs a job by hand on all nodes, and names its run on `at`.
+fn run_by_hand(world: &mut World, at: usize) -> RunId {
+    let who = world.wish(at, (Method::Post, "/v1/jobs/a/run"), "");
+    let asked = who.clone();
+    world.run_to("the claim", move |world| world.watch.oracle.effects.contains_key(&asked));
+    let group = world.watch.oracle.effects[&who][0];
+    RunId { group, node: world.machines[at].id, attempt: 1 }
+}
+
+/// A job that is run by hand, on all nodes or one, and whose processes last so long.
+fn with_job(world: &mut World, run_on: &str, lasts: Duration) {
+    for machine in &mut world.machines {
+        (machine.launcher.lasts, machine.running_max) = (Some(lasts), 100);
+    }
+    let body = format!(
+        r#"{{"name":"a","schedule":"@manually","command":"true","run_on":{run_on},
+            "concurrency":"forbid"}}"#
+    );
+    assert_eq!(ask(world, 0, (Method::Post, "/v1/jobs"), &body), 201);
+}
+
+/// The leader loses its power at each step of a run on another node: the run is started once, and
+/// ends as it ended.
+#[test]
+fn a_leader_that_dies_at_any_step_of_a_run_leaves_it_whole() {
+    type Step = (&'static str, fn(&World, RunId, usize) -> bool);
+    let steps: [Step; 5] = [
+        ("claim", |_, _, _| true),
+        ("order", |world, run, at| world.machines[at].orders.contains_key(&run)),
+        ("accepted", |world, run, at| world.machines[at].disk.promised(run).is_some()),
+        ("spawn", |world, run, at| world.machines[at].launcher.started.contains_key(&run)),
+        ("exit", |world, run, at| world.machines[at].launcher.ends.contains_key(&run)),
+    ];
+    for (what, reached) in steps {
+        for seed in 0..4 {
+            let mut world = calm(3, seed);
+            with_job(&mut world, r#""all""#, Duration::from_secs(2));
+            let (leader, other) = (world.leader().unwrap(), follower(&world));
+            let run = run_by_hand(&mut world, other);
+            world.run_to(what, |world| reached(world, run, other));
+            world.fault(Fault::Machine(leader, 20 * SECOND));
+            world.pass(15 * SECOND);
+            let launcher = &world.machines[other].launcher;
+            assert!(launcher.started.contains_key(&run), "{what}: it is started");
+            let ending = world.watch.oracle.ending(run).expect("it has ended");
+            assert_ne!(ending.end, End::Lost, "{what}");
+            world.heal();
+        }
+    }
+}
+
+/// A worker is cut off with a run of a job that forbids two at once. The run keeps its place until
+/// somebody knows of its end.
+fn cut_off_for(span: u64) -> World {
+    let mut world = calm(3, 3);
+    // In a young office no session is given up.
+    world.pass(120 * SECOND);
+    let leader = world.leader().unwrap();
+    with_job(&mut world, r#""all""#, Duration::from_nanos(span + 20 * SECOND));
+    // A second node that runs it would do as well as the first.
+    let other = follower(&world);
+    let run = run_by_hand(&mut world, other);
+    world.run_to("its process", |world| world.machines[other].launcher.started.contains_key(&run));
+    world.pass(SECOND);
+    world.fault(Fault::Part(BTreeSet::from([other]), span));
+    world.pass(span - SECOND);
+    assert!(!world.watch.oracle.has_ended(run), "nobody knows its end");
+    let refused = ask(&mut world, leader, (Method::Post, "/v1/jobs/a/run"), "");
+    assert_eq!(refused, 409, "its place is taken");
+    world.pass(30 * SECOND);
+    let ending = world.watch.oracle.ending(run).expect("it has ended");
+    assert_ne!(ending.end, End::Lost);
+    world.heal();
+    world
+}
+
+#[test]
+fn a_run_on_a_node_that_is_cut_off_stays_open_until_its_end_is_known() {
+    cut_off_for(120 * SECOND);
+}
+
+#[test]
+fn a_run_that_is_called_missed_and_was_started_is_seen() {
+    let _making = Making::new(Some(Mistake::MissedWrittenForStarted));
+    assert!(std::panic::catch_unwind(|| cut_off_for(120 * SECOND)).is_err());
+}
+
+/// A leader gets no turn for a minute. What it had to say then is said when others lead.
+#[test]
+fn a_leader_that_wakes_after_a_minute_orders_nothing() {
+    for seed in 0..4 {
+        let mut world = calm(3, seed);
+        let job = r#"{"name":"a","schedule":"* * * * * *","command":"true","run_on":"all"}"#;
+        assert_eq!(ask(&mut world, 0, (Method::Post, "/v1/jobs"), job), 201);
+        world.pass(3 * SECOND + seed * 137 * MS);
+        let leader = world.leader().unwrap();
+        world.fault(Fault::Pause(leader, 60 * SECOND));
+        world.pass(70 * SECOND);
+        assert_ne!(world.leader(), Some(leader), "another leads");
+        world.heal();
+    }
+}
+
+/// A node has no launcher, and its session breaks again and again, so that it is asked more than
+/// once for a run that it has not heard of. Each time it answers, the run is ordered.
+fn ordered_twice() {
+    let mut world = calm(3, 5);
+    with_job(&mut world, r#""all""#, Duration::from_secs(2));
+    let (leader, other) = (world.leader().unwrap(), follower(&world));
+    world.fault(Fault::Launcher(other, 40 * SECOND));
+    world.pass(SECOND);
+    let run = run_by_hand(&mut world, other);
+    world.fault(Fault::Break(leader, other));
+    for _ in 0..6 {
+        world.pass(5 * SECOND / 2);
+        world.fault(Fault::OneWay(leader, other, SECOND));
+        world.pass(9 * SECOND / 10);
+        world.fault(Fault::Break(leader, other));
+    }
+    world.pass(30 * SECOND);
+    assert!(world.machines[other].launcher.started.contains_key(&run));
+    world.heal();
+}
+
+#[test]
+fn a_run_that_is_ordered_twice_is_promised_once() {
+    ordered_twice();
+}
+
+#[test]
+fn a_run_that_is_promised_twice_is_seen() {
+    let _making = Making::new(Some(Mistake::NoWorkerDedup));
+    assert!(std::panic::catch_unwind(ordered_twice).is_err());
+}
