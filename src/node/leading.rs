@@ -24,7 +24,14 @@ impl Node {
                 }
                 Act::Truncate(keep) => self.cut(keep),
                 Act::Append(records) => self.take(records),
-                Act::Committed(index) => self.apply_up_to(index),
+                Act::Committed(index) => {
+                    // An office that has ended begins nothing more, though who leads it is told so
+                    // only later: requests that wait for a record are handled when it is applied.
+                    if self.established.is_some_and(|epoch| !self.leads_in(epoch)) {
+                        self.leave_office();
+                    }
+                    self.apply_up_to(index);
+                }
                 Act::Won(epoch) => self.won(epoch),
                 Act::Lost(epoch) => self.lost(epoch),
                 Act::Read(from) => self.effects.push_back(Effect::ReadRecords(from)),
@@ -73,14 +80,23 @@ impl Node {
         self.append(Record::Node(member), BY_NODE);
     }
 
-    /// Another may lead now: what this node was about to decide is not its to decide any more.
     fn lost(&mut self, epoch: Epoch) {
+        self.leave_office();
+        self.log(Level::Warn, "leads no more", vec![("epoch", epoch.to_string())]);
+    }
+
+    /// Whether the office of `epoch` has not ended.
+    fn leads_in(&self, epoch: Epoch) -> bool {
+        self.consensus.election().leads() == Some(epoch)
+    }
+
+    /// Another may lead now: what this node was about to decide is not its to decide any more.
+    fn leave_office(&mut self) {
         if self.established.take().is_some() {
             self.dispatch.leave_office();
             self.sessions.leave_office();
             self.give_up_requests();
         }
-        self.log(Level::Warn, "leads no more", vec![("epoch", epoch.to_string())]);
     }
 
     pub(super) fn apply_up_to(&mut self, committed: Index) {
