@@ -322,8 +322,12 @@ impl Consensus {
         let promised = self.election.promise().epoch;
         let fenced = epoch < promised && !crate::mistake::made(crate::mistake::Mistake::NoFence);
         if fenced {
-            let message = Message::Stale { promised };
-            self.out.push_back(Act::Send(from, Envelope { epoch, message }));
+            // A refusal is an answer, too: it names what the disk holds, or waits to be asked again.
+            let promised = self.durable_promise().epoch;
+            if promised > epoch {
+                let message = Message::Stale { promised };
+                self.out.push_back(Act::Send(from, Envelope { epoch, message }));
+            }
             return;
         }
         if self.election.leads() == Some(epoch) {

@@ -212,8 +212,9 @@ impl Election {
         out: &mut Out,
     ) {
         if epoch < self.promise.epoch {
-            let promised = self.promise.epoch;
-            self.send(from, epoch, Message::Vote { granted: false, promised }, out);
+            // At once, unless the higher promise is still on its way to the disk.
+            self.owes_answer(from, epoch);
+            self.answer_candidates(self.durable, out);
             return;
         }
         let mut promise = self.promise;
@@ -234,9 +235,7 @@ impl Election {
             promise.to = Some(from);
             self.wait_for_leader(sight.now);
         }
-        if self.unanswered.len() < CANDIDATES_MAX || self.unanswered.contains_key(&from) {
-            self.unanswered.insert(from, epoch);
-        }
+        self.owes_answer(from, epoch);
         self.promise_is(promise, sight.now, out);
         if made(Mistake::VoteBeforeFsync) {
             self.answer_candidates(promise, out);
@@ -386,6 +385,12 @@ impl Election {
         for &node in silent {
             let message = Message::Candidacy { tail, transfer_of };
             out.push_back(Act::Send(node, Envelope { epoch, message }));
+        }
+    }
+
+    fn owes_answer(&mut self, candidate: NodeId, epoch: Epoch) {
+        if self.unanswered.len() < CANDIDATES_MAX || self.unanswered.contains_key(&candidate) {
+            self.unanswered.insert(candidate, epoch);
         }
     }
 
