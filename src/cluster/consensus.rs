@@ -437,3 +437,4 @@ fn sight<'a>(
     let voters = configs.newest().map(|config| &config.voters);
     Sight { voters, tail: log.tail(), fresh, electable, now }
 }
+    let electable = electable && configs.may_lead(log.me, log.committed);

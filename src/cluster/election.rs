@@ -80,7 +80,7 @@ pub(super) struct Sight<'a> {
     pub(super) tail: Place,
     /// Whether this node leads and a majority has answered lately.
     pub(super) fresh: bool,
-    /// Whether this node may lead at all.
+    /// Whether this node may lead: it votes, and nothing else forbids it.
     pub(super) electable: bool,
     /// The time.
     pub(super) now: Mono,
@@ -182,7 +182,7 @@ impl Election {
     pub(super) fn tick(&mut self, sight: Sight<'_>, out: &mut Out) {
         let due = self.deadline.is_some_and(|at| at <= sight.now);
         match &mut self.standing {
-            Standing::Follower if due => match self.may_try(sight) {
+            Standing::Follower if due => match sight.electable {
                 true => self.probe(sight, out),
                 false => self.wait_for_leader(sight.now),
             },
@@ -318,7 +318,7 @@ impl Election {
         sight: Sight<'_>,
         out: &mut Out,
     ) {
-        if self.leader == Some((from, epoch)) && self.leads().is_none() && self.may_try(sight) {
+        if self.leader == Some((from, epoch)) && self.leads().is_none() && sight.electable {
             self.campaign(Some(epoch), sight, out);
         }
     }
@@ -327,10 +327,6 @@ impl Election {
     pub(super) fn resign(&mut self, now: Mono) {
         self.leader = None;
         self.wait_for_leader(now);
-    }
-
-    pub(super) fn may_try(&self, sight: Sight<'_>) -> bool {
-        sight.electable && sight.voters.is_some_and(|voters| voters.contains(self.me))
     }
 
     pub(super) fn is_sticky(&self, sight: Sight<'_>) -> bool {

@@ -25,7 +25,7 @@ impl Election {
         let better =
             if made(Mistake::PlainBully) { self.me > from } else { (own, self.me) > (tail, from) };
         let sticky = self.is_sticky(sight);
-        let outranks = better && self.may_try(sight);
+        let outranks = better && sight.electable;
         let promised = self.promise.epoch;
         let answer = Message::ProbeAnswer { nonce, promised, log_ok, sticky, outranks };
         self.send(from, promised, answer, out);

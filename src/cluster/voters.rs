@@ -106,6 +106,15 @@ impl Configs {
         self.0.last().map(|&(index, _)| index).unwrap_or_default()
     }
 
+    /// Whether `node` may lead: it votes, or did before changes that are not known to be committed.
+    ///
+    /// A leader that is to go may be the only one that has the change. Without it, nobody can be
+    /// elected whose journal is shorter (Raft's dissertation, section 4.2.2).
+    pub(super) fn may_lead(&self, node: NodeId, committed: Index) -> bool {
+        let settled = self.0.iter().rposition(|&(at, _)| at <= committed).unwrap_or_default();
+        self.0.iter().skip(settled).any(|(_, config)| config.voters.contains(node))
+    }
+
     pub(super) fn push(&mut self, index: Index, config: Config) {
         if index > self.newest_at() || self.0.is_empty() {
             self.0.push((index, config));
