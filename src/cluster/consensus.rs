@@ -89,6 +89,9 @@ impl Consensus {
                     return self.won(epoch);
                 }
             }
+            Message::Vote { promised, .. } if promised == epoch => {
+                election.refused(epoch, now.mono);
+            }
             Message::Vote { promised, .. } | Message::Stale { promised } => {
                 election.epoch_heard(promised, now.mono, &mut out);
             }

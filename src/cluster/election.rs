@@ -22,6 +22,8 @@ use crate::time::Mono;
 const WRITES_KEPT: usize = 10;
 /// A candidate waits this many times the slowest of them.
 const WRITES_FACTOR: u32 = 6;
+/// A candidacy that failed backs off no longer than after so many failures.
+const CANDIDACY_FAILURES_MAX: u32 = 2;
 /// Most candidates that wait for an answer; who comes beyond asks again.
 const CANDIDATES_MAX: usize = 16;
 
@@ -190,7 +192,11 @@ impl Election {
             Standing::Probing { back_until: Some(until), .. } if *until <= sight.now => {
                 self.campaign(None, sight, out);
             }
-            Standing::Candidate { .. } if due => self.fail(sight.now),
+            Standing::Candidate { .. } if due => {
+                // A majority would have followed, so the next try is not hopeless.
+                self.failures = self.failures.min(CANDIDACY_FAILURES_MAX);
+                self.fail(sight.now);
+            }
             Standing::Candidate { ask_at, .. } if *ask_at <= sight.now => {
                 *ask_at = sight.now + self.timing.heartbeat;
                 self.ask_for_votes(sight, out);
@@ -278,9 +284,7 @@ impl Election {
             Standing::Candidate { epoch, .. }
                 if promise == (Promise { epoch: *epoch, to: Some(self.me) }) =>
             {
-                let slowest = self.writes.iter().max().copied().unwrap_or_default();
-                let wait = self.timing.candidacy.max(slowest * WRITES_FACTOR);
-                self.deadline = Some(sight.now + wait);
+                self.deadline = Some(sight.now + self.patience(self.timing.candidacy));
                 self.begin_to_ask(sight, out)
             }
             Standing::Candidate { .. }
@@ -288,6 +292,29 @@ impl Election {
             | Standing::Probing { .. }
             | Standing::Leader(_) => false,
         }
+    }
+
+    /// A voter has promised the epoch of this candidacy to a rival. One of the two wins soon, or
+    /// neither does: then to wait any longer would only delay the next try.
+    pub(super) fn refused(&mut self, epoch: Epoch, now: Mono) {
+        match &self.standing {
+            Standing::Candidate { epoch: wanted, .. } if *wanted == epoch => {
+                let until = now + self.patience(self.timing.bully);
+                self.deadline = self.deadline.map(|at| at.min(until));
+            }
+            Standing::Candidate { .. }
+            | Standing::Follower
+            | Standing::Probing { .. }
+            | Standing::Leader(_) => {}
+        }
+    }
+
+    /// How long a candidate waits: at least so long, and long enough for disks as slow as its own.
+    /// Those of others may be slower still, so each try waits longer.
+    fn patience(&self, least: Duration) -> Duration {
+        let slowest = self.writes.iter().max().copied().unwrap_or_default();
+        let wait = least * 2u32.saturating_pow(self.failures.min(16));
+        wait.max(slowest * WRITES_FACTOR).min(self.timing.candidacy_max)
     }
 
     /// A leader of `epoch`, which is not below the promise, has spoken.

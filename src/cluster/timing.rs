@@ -20,6 +20,8 @@ pub struct Timing {
     pub bully: Duration,
     /// The least time that a candidate waits for its votes.
     pub candidacy: Duration,
+    /// The most, however slow its disk was: one write that took long must not hold up the next try.
+    pub candidacy_max: Duration,
     /// The first wait after a probe or candidacy that led to nothing; it doubles.
     pub back_off: Duration,
     /// The longest such wait.
@@ -41,6 +43,7 @@ impl Default for Timing {
             probe: ms(500),
             bully: ms(200),
             candidacy: ms(1_000),
+            candidacy_max: ms(4_000),
             back_off: ms(250),
             back_off_max: ms(8_000),
             quorum: ms(1_500),
@@ -60,6 +63,7 @@ impl Timing {
             probe: self.probe * factor,
             bully: self.bully * factor,
             candidacy: self.candidacy * factor,
+            candidacy_max: self.candidacy_max * factor,
             back_off: self.back_off * factor,
             back_off_max: self.back_off_max * factor,
             quorum: self.quorum * factor,
