@@ -147,9 +147,10 @@ impl Office {
     fn begin_round(&mut self, timing: &Timing, now: Mono) {
         self.round += 1;
         self.beat_at = now + timing.heartbeat;
-        self.begun.push_back((self.round, now));
-        if self.begun.len() > ROUNDS_MAX {
-            self.begun.pop_front();
+        // The oldest are kept: each is answered in its turn, and shows that the office is fresh,
+        // however many have begun behind it.
+        if self.begun.len() < ROUNDS_MAX {
+            self.begun.push_back((self.round, now));
         }
         for peer in self.peers.values_mut() {
             peer.beat_due = true;
