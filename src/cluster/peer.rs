@@ -95,10 +95,11 @@ impl Peer {
         while self.ahead.front().is_some_and(|&last| last <= self.matched) {
             self.ahead.pop_front();
         }
-        if self.feed == Feed::Probing || self.next <= self.matched {
+        // Who waits for a snapshot goes on waiting, whatever it answers to heartbeats.
+        if self.feed != Feed::Snapshot || self.next <= self.matched {
             self.next = self.next.max(Index(self.matched.0 + 1));
+            self.feed = Feed::Streaming;
         }
-        self.feed = Feed::Streaming;
     }
 
     /// Its journal does not agree at `prev`, where `found` stands, the epoch of which begins at
