@@ -223,11 +223,17 @@ impl Consensus {
         self.settle();
     }
 
-    /// This server's journal was replaced by the leader's snapshot at `place`, which is durable.
+    /// A snapshot at `place`, of the leader that is followed, is in force and durable here, and
+    /// what it does not agree with is gone. When all of it is committed here already, nothing
+    /// changes (call [`Consensus::rebased`] if it is in force all the same); the leader is told.
     pub fn replaced(&mut self, place: Place, config: Config) {
-        self.log.replaced(place);
-        self.configs.replaced(place.index, config);
-        self.out.push_back(Act::Committed(place.index));
+        if place.index > self.log.committed {
+            let is_left = self.log.replaced(place);
+            self.configs.replaced(place.index, config, is_left);
+            self.out.push_back(Act::Committed(place.index));
+        } else {
+            self.log.replaced(place);
+        }
         self.settle();
     }
 
@@ -438,6 +444,6 @@ fn sight<'a>(
         .as_ref()
         .is_some_and(|office| office.peers.is_empty() || now.since(office.fresh) < timing.quorum);
     let voters = configs.newest().map(|config| &config.voters);
+    let electable = electable && configs.may_lead(log.me, log.committed);
     Sight { voters, tail: log.tail(), fresh, electable, now }
 }
-    let electable = electable && configs.may_lead(log.me, log.committed);

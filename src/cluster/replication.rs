@@ -292,22 +292,30 @@ impl Replication {
         true
     }
 
-    /// Everything up to `place` is in a snapshot that has replaced the journal.
-    pub(super) fn replaced(&mut self, place: Place) {
-        if self.shape.holds(place) {
-            self.shape.rebase(place.index);
-        } else {
+    /// Everything up to `place` is in a snapshot of the leader, which is in force here or was not
+    /// needed. True when the journal behind it is left.
+    pub(super) fn replaced(&mut self, place: Place) -> bool {
+        // What is committed here is the same as there, however late the snapshot comes; but the
+        // own disk may lack it still, and has no snapshot of its own because of that.
+        let is_late = place.index <= self.committed;
+        let is_left = is_late || self.shape.holds(place);
+        if !is_left {
             self.shape = Shape::behind(place);
             self.durable = place.index;
             self.generation += 1;
             self.recent.clear();
             self.recent_bytes = 0;
         }
+        if !is_late {
+            self.durable = self.durable.max(place.index);
+            self.shape.rebase(place.index);
+        }
         self.committed = self.committed.max(place.index);
         if let Some(following) = &mut self.following {
             following.verified = following.verified.max(place.index);
             following.owes = true;
         }
+        is_left
     }
 
     /// Who has said that it leads, with peers' matched indexes: for those who look from outside.

@@ -130,8 +130,9 @@ impl Configs {
         }
     }
 
-    pub(super) fn replaced(&mut self, index: Index, config: Config) {
-        self.0.retain(|&(at, _)| at > index);
+    /// A snapshot at `index` holds `config`; the journal behind it is left, or not.
+    pub(super) fn replaced(&mut self, index: Index, config: Config, is_left: bool) {
+        self.0.retain(|&(at, _)| is_left && at > index);
         self.0.insert(0, (index, config));
     }
 }

@@ -180,6 +180,7 @@ impl Node {
             }
         }
         self.has_place(place_of(seam));
+        self.consensus.rebased(seam.index);
         let (first, last) = (seam.index, self.consensus.log().last().index);
         self.log.retain(|entry| (first.0 + 1..=last.0).contains(&entry.index.0));
         self.found = self.found.min(last);
