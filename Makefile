@@ -53,10 +53,15 @@ fuzz:
 			tests/testdata/fuzz/$$target -- -max_total_time=$(FUZZ_SECONDS); \
 	done; else echo "for fuzzing guided by coverage: cargo install cargo-fuzz" >&2; fi
 
-# Simulated worlds of one node and of a cluster, with crashes at any step; SEEDS of each.
+# Simulated worlds with faults at any step: servers that elect and replicate, whole clusters, and
+# one node. SEEDS worlds of each, and FAILOVERS failovers measured. SIM_SEED=n, CLUSTER_SEED=n and
+# NODE_SEED=n replay one.
+FAILOVERS    ?= 10000
 sim:
-	NODE_SEEDS=$(SEEDS) $(CARGO) test --locked --release --lib node::tests::a_node
+	SIM_SEEDS=$(SEEDS) SIM_FAILOVERS=$(FAILOVERS) SIM_HOURS=1 SIM_GATE=15 \
+		$(CARGO) test --locked --release --lib cluster::tests -- --nocapture
 	CLUSTER_SEEDS=$(SEEDS) $(CARGO) test --locked --release --lib node::tests::cluster
+	NODE_SEEDS=$(SEEDS) $(CARGO) test --locked --release --lib node::tests::a_node
 
 soak:
 	@echo "make $@: not available yet" >&2

@@ -69,6 +69,10 @@ pub enum Mistake {
     SnapshotWithoutOpenRuns,
     /// What a record does depends on the clock of who applies it.
     ApplyReadsClock,
+    /// A server whose disk was wiped is taken for the old one.
+    WipedSameId,
+    /// A server whose disk went back in time is taken for the one that it was.
+    RolledBackDisk,
 }
 
 #[cfg(not(test))]
