@@ -1,7 +1,8 @@
 //! Every deliberate mistake must be caught, or the worlds prove nothing.
 //!
 //! A mistake is looked for in worlds of those kinds of faults that can show it, or on the stage if
-//! chance shows it too seldom. The same without the mistake must be green. `SIM_GATE=n` counts how many seeds each takes, n times.
+//! chance shows it too seldom. The same without the mistake must be green. `SIM_GATE=n` counts how
+//! many seeds each takes, n times.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -39,6 +40,23 @@ fn shown_by(mistake: Mistake) -> Shown {
         Mistake::TwoConfigChanges => Shown::Scene(3, scenarios::out_one_by_one),
         Mistake::WipedSameId => Shown::Worlds(&[Wipe, Wipe, Slow, Cut, Stall, Crash]),
         Mistake::RolledBackDisk => Shown::Worlds(&[RollBack, RollBack, Slow, Cut, Stall, Crash]),
+        // Those of sealing and of runs have tests in their rooms.
+        Mistake::ReplayWindowOff
+        | Mistake::StartBeforeCommit
+        | Mistake::AcceptedNotFsynced
+        | Mistake::NoWorkerDedup
+        | Mistake::LowEpochObeyed
+        | Mistake::ResumeFromNow
+        | Mistake::MarkNotResetOnEdit
+        | Mistake::SecondTargetRefused
+        | Mistake::BackStepRefires
+        | Mistake::FutureClockBlocks
+        | Mistake::LostIsRetried
+        | Mistake::SkipWithoutRecord
+        | Mistake::NoSessionMeansSkip
+        | Mistake::MissedWrittenForStarted
+        | Mistake::SnapshotWithoutOpenRuns
+        | Mistake::ApplyReadsClock => panic!("{mistake:?} is not seen by servers alone"),
     }
 }
 

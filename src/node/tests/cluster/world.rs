@@ -107,12 +107,6 @@ impl World {
         }
     }
 
-    /// Elections and heartbeats so many times slower.
-    pub(super) fn slower(mut self, factor: u32) -> World {
-        self.timing = self.timing.times(factor);
-        self
-    }
-
     /// Nobody asks for anything by itself.
     pub(super) fn without_clients(mut self) -> World {
         self.clients.next_at = NEVER;
