@@ -8,7 +8,7 @@
 mod fuzz_targets;
 
 use bellwether::rng::Rng;
-use fuzz_targets::{cron, http, job, journal, seal};
+use fuzz_targets::{cron, gossip, http, job, journal, seal};
 use std::panic::{RefUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -46,6 +46,11 @@ fn any_files_are_opened_as_they_will_be_again_or_refused() {
 #[test]
 fn nothing_is_accepted_that_was_not_sealed_with_the_key() {
     fuzz("seal_open", SEEDS, &[], seal::seal_open);
+}
+
+#[test]
+fn any_bytes_are_a_message_that_is_written_as_it_was_or_none_and_a_node_stays_sound() {
+    fuzz("gossip_decode", SEEDS / 4, &[], gossip::gossip_decode);
 }
 
 const WORDS_OF_CRON: [&str; 32] = [

@@ -331,7 +331,8 @@ impl Consensus {
         let promised = self.election.promise().epoch;
         let fenced = epoch < promised && !crate::mistake::made(crate::mistake::Mistake::NoFence);
         if fenced {
-            // A refusal is an answer, too: it names what the disk holds, or waits to be asked again.
+            // A refusal is an answer, too: it names what the disk holds, or waits to be asked
+            // again.
             let promised = self.durable_promise().epoch;
             if promised > epoch {
                 let message = Message::Stale { promised };

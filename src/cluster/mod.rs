@@ -8,6 +8,7 @@
 
 mod consensus;
 mod election;
+pub mod gossip;
 mod message;
 mod office;
 mod peer;

@@ -2,6 +2,7 @@
 //! every `cargo test`, from seeds, and cargo-fuzz through `fuzz/fuzz_targets`.
 
 pub(crate) mod cron;
+pub(crate) mod gossip;
 pub(crate) mod http;
 pub(crate) mod job;
 pub(crate) mod journal;

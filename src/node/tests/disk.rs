@@ -2,9 +2,9 @@
 //!
 //! Batches become durable in the order given, some of them as one group: first their promises,
 //! then all records of the journal at once, then those of the runs log, as the disk thread writes
-//! them, each after the cut of its batch. What is durable is told later. A full disk keeps a group that it has written to between
-//! two steps, takes nothing else, and goes on there when it has room. A crash keeps what was
-//! written and any whole step beyond.
+//! them, each after the cut of its batch. What is durable is told later. A full disk keeps a group
+//! that it has written to between two steps, takes nothing else, and goes on there when it has
+//! room. A crash keeps what was written and any whole step beyond.
 
 use std::collections::VecDeque;
 
