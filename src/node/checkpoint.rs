@@ -100,6 +100,9 @@ impl Node {
             return;
         }
         let index = self.state.applied();
+        // A follower may hear of records and of their commit at once: they go to the disk first, or
+        // that would be told to make a snapshot of what its journal does not hold.
+        self.flush();
         self.checkpoints.taking = Some(index);
         self.state.begin_snapshot(self.checkpoints.outputs_old);
         self.effects.push_back(Effect::Snapshot(index, SnapshotWork::Begin));
