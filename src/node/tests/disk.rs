@@ -393,6 +393,8 @@ impl Disk {
                 self.told_later.push_back(Input::Snapshot(index, SnapshotNews::GivenUp));
                 return;
             }
+            let is_here = self.last().index >= index;
+            assert!(is_here || seam.is_some(), "a snapshot of what the journal does not hold");
             self.writing = Some(Snapshot { index, seam, chunks: Vec::new(), whole: false });
             return;
         }

@@ -79,7 +79,10 @@ impl Oracle {
     /// Takes the next durable record.
     pub(super) fn take(&mut self, entry: Entry, launchers: &dyn Launchers) -> Change {
         let (index, wall, actor) = (entry.index, entry.wall, entry.actor.clone());
-        let record = entry.record.clone();
+        let record = match entry.record.clone() {
+            Record::Keyed(keyed) => keyed.record,
+            record => record,
+        };
         let before = match &record {
             Record::Claim(claim) => self.state.job(claim.job).cloned(),
             Record::Skip(skip) => self.state.job(skip.job).cloned(),

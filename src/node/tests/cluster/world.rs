@@ -45,7 +45,6 @@ pub(super) struct World {
     /// The status of each answer, by who asked.
     pub(super) wishes: BTreeMap<String, u16>,
     rng: Rng,
-    timing: Timing,
     snapshot_bytes: u64,
     pub(super) trace: u64,
     pub(super) told: bool,
@@ -85,9 +84,7 @@ impl World {
         };
         let machine = |number| Machine::new(number as u32, first.clone(), &mut rng);
         let machines = (1..=count).map(machine).collect();
-        // With more than one, a snapshot may have to be sent.
-        let sent = count == 1 || std::env::var_os("CLUSTER_SNAPSHOTS").is_some();
-        let snapshot_bytes = if sent && rng.chance(2, 3) { 30_000 } else { u64::MAX };
+        let snapshot_bytes = if rng.chance(2, 3) { 30_000 } else { u64::MAX };
         World {
             t: 0,
             step: 0,
@@ -99,7 +96,6 @@ impl World {
             next_item: 0,
             wishes: BTreeMap::new(),
             rng,
-            timing: Timing::default(),
             snapshot_bytes,
             trace: 0,
             told: false,
@@ -299,12 +295,18 @@ impl World {
             hosts: HostRule::default(),
             running_max: machine.running_max,
             snapshot_bytes: self.snapshot_bytes,
-            timing: self.timing,
+            timing: Timing::default(),
             seed: machine.rng.next_u64(),
             warnings: Vec::new(),
         };
         machine.exiting = false;
         let found = machine.disk.open();
+        if self.told {
+            let (snapshot, last) = (found.state.applied(), found.records.last());
+            let last = last.map_or(snapshot, |entry| entry.index);
+            let count = found.records.len();
+            println!("  {:.3}: n{} finds {snapshot} to {last} ({count})", t as f64 / 1e9, at + 1);
+        }
         machine.node = Some(Node::new(settings, Box::new(Utc), found, now));
         self.effects(at);
     }
