@@ -20,7 +20,7 @@ use crate::mistake::Making;
 use world::World;
 
 /// Worlds of a plain test run.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 #[test]
 fn a_cluster_keeps_its_promises_whatever_dies() {

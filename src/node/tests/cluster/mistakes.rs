@@ -9,7 +9,7 @@ use crate::mistake::{Making, Mistake};
 const MISTAKES: [(Mistake, u64); 11] = [
     (Mistake::StartBeforeCommit, 0),
     (Mistake::AcceptedNotFsynced, 0),
-    (Mistake::LowEpochObeyed, 31),
+    (Mistake::LowEpochObeyed, 101),
     (Mistake::ResumeFromNow, 0),
     (Mistake::MarkNotResetOnEdit, 0),
     (Mistake::SecondTargetRefused, 0),
