@@ -1,7 +1,8 @@
 //! Servers against a world that loses, delays, stops and dies, drawn from a seed.
 //!
 //! `SIM_SEEDS=n` runs n worlds from `SIM_FROM` on, `SIM_SEED=n` replays one, `SIM_TELL=1` tells
-//! what fails. A failure is printed with its seed, its step, and the fewest faults that still show it.
+//! what fails. A failure is printed with its seed, its step, and the fewest faults that still show
+//! it.
 
 mod checks;
 mod disk;

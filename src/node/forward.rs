@@ -51,6 +51,12 @@ struct Held {
 }
 
 impl Forwards {
+    /// Nothing forwarded yet. Numbers begin at a place drawn for this start: a late answer to what
+    /// was forwarded before it must not be taken for one of now.
+    pub(super) fn new(seed: u64) -> Forwards {
+        Forwards { next: seed >> 2, ..Forwards::default() }
+    }
+
     /// When [`Node::answer_forwards`] must be called at the latest.
     pub(super) fn late_at(&self) -> Option<Mono> {
         let sent = self.sent.values().next().map(|sent| sent.late_at);
@@ -127,11 +133,8 @@ impl Node {
         answer: Response,
     ) {
         let is_meant = self.forwards.sent.get(&number).is_some_and(|sent| sent.to == from);
-        let Some(Sent { request, late_at, .. }) =
-            self.forwards.sent.remove(&number).filter(|_| is_meant)
-        else {
-            return;
-        };
+        let sent = if is_meant { self.forwards.sent.remove(&number) } else { None };
+        let Some(Sent { request, late_at, .. }) = sent else { return };
         self.forwards.held.push(Held { until, request, late_at, answer });
     }
 
@@ -149,5 +152,67 @@ impl Node {
                 self.reply(sent.request, api::outcome_unknown());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Method;
+    use crate::node::Input;
+    use crate::node::testing::{ask, every_second, node_after, node_id, records_of, sync};
+
+    fn answer() -> Box<Response> {
+        Box::new(Response::json(201, b"{}".to_vec()))
+    }
+
+    fn replies(node: &mut Node) -> Vec<u16> {
+        let mut statuses = Vec::new();
+        while let Some(effect) = node.poll_effect() {
+            if let Effect::Reply(_, response) = effect {
+                statuses.push(response.status);
+            }
+        }
+        statuses
+    }
+
+    /// The numbers of forwards began at 1 after each start. An answer to the first one before it,
+    /// late on its way, was then given to the first client after it.
+    #[test]
+    fn an_answer_to_what_was_forwarded_before_a_start_is_nobodys() {
+        let leader = NodeId::new(3).expect("not 0");
+        let mut node = node_after(records_of(&every_second()), 0);
+        sync(&mut node);
+        let now = node.now;
+        // Somebody else leads, in a later epoch.
+        let append = crate::cluster::Append {
+            prev: crate::cluster::Place::default(),
+            records: Vec::new(),
+            commit: Index(0),
+            round: 1,
+        };
+        let message = crate::cluster::Message::Append(append);
+        let envelope = crate::cluster::Envelope { epoch: crate::ident::Epoch(99), message };
+        node.handle(Input::Peer(leader, Word::Consensus(envelope)), now);
+        while node.poll_effect().is_some() {}
+        ask(&mut node, Method::Post, "/v1/jobs", "{}");
+        let mut sent = Vec::new();
+        while let Some(effect) = node.poll_effect() {
+            if let Effect::Send(to, Word::Forward(number, ..)) = effect {
+                assert_eq!(to, leader);
+                sent.push(number);
+            }
+        }
+        let [number] = sent[..] else { panic!("it is forwarded: {sent:?}") };
+        for stale in [0, 1, 2] {
+            let word = Word::Answer(stale, Index(0), answer());
+            node.handle(Input::Peer(leader, word), now);
+            assert_eq!(replies(&mut node), [] as [u16; 0], "{stale}");
+        }
+        let other = Word::Answer(number, Index(0), answer());
+        node.handle(Input::Peer(node_id(), other), now);
+        assert_eq!(replies(&mut node), [] as [u16; 0], "of another node");
+        node.handle(Input::Peer(leader, Word::Answer(number, Index(0), answer())), now);
+        assert_eq!(replies(&mut node), [201]);
     }
 }

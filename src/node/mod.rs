@@ -183,7 +183,7 @@ impl Node {
             tether: Tether::new(seed),
             worker,
             requests: Requests::default(),
-            forwards: Forwards::default(),
+            forwards: Forwards::new(seed),
             restoring: None,
             streams: BTreeMap::new(),
             next_stream: 0,

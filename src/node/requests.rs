@@ -155,6 +155,12 @@ impl Node {
             self.reply(id, overloaded());
             return;
         }
+        if change.settle.is_some() && !self.is_registered() {
+            // What the job owes can be decided only when it is known who may run it.
+            let sentence = "this node has only just begun to lead; try again in a moment";
+            self.reply(id, api::unavailable("starting", sentence));
+            return;
+        }
         if self.moves_mark_unsurely(&change.record) {
             self.reply(id, clock_unsure());
             return;

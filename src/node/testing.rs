@@ -82,7 +82,7 @@ pub(super) fn node_of_store(store: StoreId, records: Vec<Record>, seconds: i64) 
         running_max: 1,
         snapshot_bytes: u64::MAX,
         timing: Timing::default(),
-        seed: 1,
+        seed: 0x5eed_5eed_5eed_5eed,
         warnings: Vec::new(),
     };
     Node::new(settings, Box::new(zones()), found, at(seconds))
