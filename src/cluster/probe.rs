@@ -22,8 +22,12 @@ impl Election {
         self.highest = self.highest.max(promised);
         let own = self.rank(sight.tail);
         let log_ok = at_least(tail, own) || made(Mistake::PlainBully);
-        let better =
-            if made(Mistake::PlainBully) { self.me > from } else { (own, self.me) > (tail, from) };
+        // One that is to go may be needed, but not where one that stays is as good.
+        let stays = |node| sight.voters.is_some_and(|voters| voters.contains(node));
+        let better = match made(Mistake::PlainBully) {
+            true => self.me > from,
+            false => (own, stays(self.me), self.me) > (tail, stays(from), from),
+        };
         let sticky = self.is_sticky(sight);
         let outranks = better && sight.electable;
         let promised = self.promise.epoch;

@@ -199,3 +199,26 @@ fn a_snapshot_that_was_not_needed_is_no_snapshot_to_give() {
     consensus.replaced(place(1, 4), voters(&[1, 2, 3]));
     assert_eq!(consensus.log().shape.base(), Place::default());
 }
+
+#[test]
+fn one_that_is_to_go_does_not_outrank_one_that_stays() {
+    for (newest, outranks) in [(voters(&[1, 2, 3]), true), (voters(&[1, 3]), false)] {
+        let start = Start {
+            me: node(2),
+            promise: Promise { epoch: Epoch(1), to: Some(node(2)) },
+            shape: follower(2).log().shape.clone(),
+            committed: Index(0),
+            configs: vec![(Index(0), voters(&[1, 2, 3])), (Index(2), newest)],
+            seed: 1,
+            timing: Timing::default(),
+        };
+        let mut consensus = Consensus::new(start, NOW);
+        let probe = Message::Probe { nonce: 1, tail: place(1, 2) };
+        consensus.handle(node(1), Envelope { epoch: Epoch(1), message: probe }, NOW);
+        let says = |(_, letter): &(NodeId, Envelope)| match letter.message {
+            Message::ProbeAnswer { outranks, .. } => Some(outranks),
+            _ => None,
+        };
+        assert_eq!(sent(&mut consensus).iter().find_map(says), Some(outranks));
+    }
+}
