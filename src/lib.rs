@@ -20,6 +20,8 @@
 //!   zone, schedule or setting.
 //! - What depends on a disk is held in the node until the disk has answered.
 //! - A node alone is a cluster with one voter. No code asks how many there are.
+//! - Each rule that a cluster's safety hangs on can be broken on purpose in a build for tests
+//!   ([`mistake`]), and a simulated world must then fail.
 //! - A room uses rooms below it only; `tests/tidy.rs` checks that, and the rest of the style.
 //!
 //! # The rooms, lowest floor first
