@@ -523,25 +523,30 @@ mod tests {
         const F_SETSIG: c_int = 10;
         let temp = tempfile::tempdir().unwrap();
         let program = temp.path().join("true");
-        std::fs::copy("/bin/true", &program).unwrap();
-        let leased = File::open(&program).unwrap();
-        let set = |what, value: c_int| {
-            // SAFETY: takes numbers only.
-            errno::check(unsafe { libc::fcntl(leased.as_raw_fd(), what, value) }).unwrap();
-        };
-        // Who asks for the lease is told of by a signal that nobody minds.
-        set(F_SETSIG, libc::SIGURG);
-        set(libc::F_SETLEASE, libc::F_WRLCK);
-        let null = File::open("/dev/null").unwrap();
-        let held = image(&["true"], &[program.to_str().unwrap()]);
-        let mut held = spawn(held, null.as_fd(), null.as_fd()).unwrap();
-        let free = image(&["true"], &["/bin/true"]);
-        let free = spawn(free, null.as_fd(), null.as_fd()).unwrap();
-        assert_eq!(free.report.wait(), Ok(()), "another one starts meanwhile");
-        reap(free.pid);
-        assert_eq!(held.report.read(), Progress::Pending);
-        set(libc::F_SETLEASE, libc::F_UNLCK);
-        assert_eq!(held.report.wait(), Ok(()));
-        reap(held.pid);
+        // In a process of its own: a lease is refused while anybody else has the file open, as a
+        // child has that another thread makes at that moment.
+        let code = in_fork(|| {
+            std::fs::copy("/bin/true", &program).unwrap();
+            let leased = File::open(&program).unwrap();
+            let set = |what, value: c_int| {
+                // SAFETY: takes numbers only.
+                errno::check(unsafe { libc::fcntl(leased.as_raw_fd(), what, value) }).unwrap();
+            };
+            // Who asks for the lease is told of by a signal that nobody minds.
+            set(F_SETSIG, libc::SIGURG);
+            set(libc::F_SETLEASE, libc::F_WRLCK);
+            let null = File::open("/dev/null").unwrap();
+            let held = image(&["true"], &[program.to_str().unwrap()]);
+            let mut held = spawn(held, null.as_fd(), null.as_fd()).unwrap();
+            let free = image(&["true"], &["/bin/true"]);
+            let free = spawn(free, null.as_fd(), null.as_fd()).unwrap();
+            assert_eq!(free.report.wait(), Ok(()), "another one starts meanwhile");
+            reap(free.pid);
+            assert_eq!(held.report.read(), Progress::Pending);
+            set(libc::F_SETLEASE, libc::F_UNLCK);
+            assert_eq!(held.report.wait(), Ok(()));
+            reap(held.pid);
+        });
+        assert_eq!(code, 0);
     }
 }
