@@ -77,6 +77,7 @@ pub(super) struct World {
     order: u64,
     events: BTreeMap<(u64, u64), Event>,
     pub(super) servers: BTreeMap<NodeId, Server>,
+    genesis: Config,
     pub(super) net: Network,
     pub(super) checks: Checks,
     pub(super) any_subset: bool,
@@ -94,7 +95,9 @@ pub(super) struct World {
 impl World {
     /// `voters` voters, and `spares` servers that belong to no cluster yet.
     pub(super) fn new(seed: u64, voters: u32, spares: u32) -> World {
+        let config = Config::of(Voters::new((1..=voters).map(node).collect()).unwrap());
         let mut world = World {
+            genesis: config.clone(),
             rng: Rng::new(mix(seed)),
             now: 1,
             order: 0,
@@ -110,7 +113,6 @@ impl World {
             told: None,
             established: Vec::new(),
         };
-        let config = Config::of(Voters::new((1..=voters).map(node).collect()).unwrap());
         for id in 1..=voters + spares {
             let config = (id <= voters).then(|| config.clone());
             let server = Server {
@@ -682,8 +684,11 @@ impl World {
 
     /// Makes a snapshot of all that is committed on `id`.
     pub(super) fn snapshot(&mut self, id: NodeId) {
+        let genesis = self.genesis.clone();
         let Some(up) = self.up(id).filter(|up| !up.installing) else { return };
-        if let Some(snapshot) = up.journal.snapshot(up.applied) {
+        if let Some(mut snapshot) = up.journal.snapshot(up.applied) {
+            // One that came later has the first configuration from the others, as all records.
+            snapshot.config.get_or_insert(genesis);
             tell!(self, "{id} makes a snapshot at {}", show(snapshot.place));
             self.servers.get_mut(&id).expect("a server").disk.push(Op::Snapshot(snapshot));
             self.turn(id);
