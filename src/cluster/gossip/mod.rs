@@ -337,7 +337,7 @@ impl Gossip {
         }
         room -= updates.len();
         let nodes = self.nodes();
-        updates.extend(self.rumors.take(room, node, nodes));
+        updates.extend(self.rumors.take(room, nodes));
         let bytes = Datagram { header: self.header(), body, updates }.encode();
         self.acts.push_back(Act::Send { to, bytes });
     }

@@ -3,68 +3,46 @@
 
 use super::update::Update;
 use crate::ident::NodeId;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// How often a word is told, times the decimal digits of the number of nodes, which is
 /// 4·⌈log10(n+1)⌉.
 const TELLINGS_PER_DIGIT: u32 = 4;
 
-/// The queue; bounded by the number of members, as each has one place in it.
+/// The news, those to be told first last; bounded by the number of members, as each has at most
+/// one place.
 #[derive(Debug, Default)]
-pub(super) struct Rumors {
-    by_node: BTreeMap<NodeId, (Place, Update)>,
-    order: BTreeSet<(Place, NodeId)>,
-    next_seq: u64,
-}
-
-/// How often it was told; among equals the newest word goes first.
-type Place = (u32, Reverse<u64>);
+pub(super) struct Rumors(Vec<(u32, Update)>);
 
 impl Rumors {
     /// Starts to tell `update`, from the beginning if an older word was being told.
     pub(super) fn push(&mut self, update: Update) {
         self.stop(update.node);
-        self.next_seq += 1;
-        self.put((0, Reverse(self.next_seq)), update);
+        self.0.push((0, update));
     }
 
     /// Tells no more about `node`.
     pub(super) fn stop(&mut self, node: NodeId) {
-        if let Some((place, _)) = self.by_node.remove(&node) {
-            self.order.remove(&(place, node));
-        }
+        self.0.retain(|(_, update)| update.node != node);
     }
 
-    /// The next words for a datagram to `to`, at most `count`, in a cluster of `nodes`. Each is
-    /// counted as told. Nobody needs to be told what it said of itself.
-    pub(super) fn take(&mut self, count: usize, to: Option<NodeId>, nodes: usize) -> Vec<Update> {
-        let others = self.order.iter().filter(|(_, node)| Some(*node) != to);
-        let chosen: Vec<(Place, NodeId)> = others.take(count).copied().collect();
-        let mut words = Vec::with_capacity(chosen.len());
-        for ((told, seq), node) in chosen {
-            let Some((_, update)) = self.by_node.get(&node).copied() else { continue };
-            self.stop(node);
-            if told + 1 < tellings_max(nodes) {
-                self.put((told + 1, seq), update);
-            }
-            words.push(update);
+    /// The next words for a datagram, at most `count`, in a cluster of `nodes`. Each is counted as
+    /// told.
+    pub(super) fn take(&mut self, count: usize, nodes: usize) -> Vec<Update> {
+        let first = self.0.len().saturating_sub(count);
+        let mut words = Vec::with_capacity(self.0.len() - first);
+        for (told, update) in self.0[first..].iter_mut().rev() {
+            *told += 1;
+            words.push(*update);
         }
+        let enough = TELLINGS_PER_DIGIT * (nodes.max(1).ilog10() + 1);
+        self.0.retain(|(told, _)| *told < enough);
+        // Stable, so that among equals the newest word stays in front.
+        self.0.sort_by_key(|(told, _)| std::cmp::Reverse(*told));
         words
     }
 
     /// How many words are being told.
     pub(super) fn len(&self) -> usize {
-        self.by_node.len()
+        self.0.len()
     }
-
-    fn put(&mut self, place: Place, update: Update) {
-        self.by_node.insert(update.node, (place, update));
-        self.order.insert((place, update.node));
-    }
-}
-
-/// How often a word is told in a cluster of `nodes`: 4·⌈log10(n+1)⌉.
-pub(super) fn tellings_max(nodes: usize) -> u32 {
-    TELLINGS_PER_DIGIT * (nodes.max(1).ilog10() + 1)
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::Encoder;
+use std::time::Duration;
 
 #[test]
 fn a_datagram_of_the_largest_size_is_read_and_a_longer_one_is_not() {
@@ -113,7 +114,7 @@ fn a_word_is_told_four_times_the_digits_of_the_number_of_nodes() {
     for (nodes, tellings) in [(0, 4), (1, 4), (9, 4), (10, 8), (99, 8), (100, 12), (1_000, 16)] {
         let mut rumors = Rumors::default();
         rumors.push(word(2, 1, 0, State::Dead));
-        let told = (0..100).filter(|_| !rumors.take(5, None, nodes).is_empty()).count();
+        let told = (0..100).filter(|_| !rumors.take(5, nodes).is_empty()).count();
         assert_eq!(told, tellings, "{nodes} nodes");
     }
 }
@@ -128,5 +129,3 @@ fn all_times_are_multiplied_by_one_setting() {
         assert_eq!(one.suspicion_among(nodes).as_millis(), ms, "{nodes} nodes");
     }
 }
-
-use std::time::Duration;
