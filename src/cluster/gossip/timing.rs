@@ -2,6 +2,7 @@
 
 use crate::rng::Rng;
 use crate::time::Mono;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The times of the protocol.
@@ -72,7 +73,7 @@ pub(super) fn part_of(whole: Duration, rng: &mut Rng) -> Duration {
 }
 
 /// What happens at its time. What is due together happens in this order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
     Probe,
     Indirect,
@@ -84,45 +85,31 @@ pub(super) enum Timer {
     Goodbye,
 }
 
-impl Timer {
-    const ALL: [Timer; 8] = [
-        Timer::Probe,
-        Timer::Indirect,
-        Timer::Spread,
-        Timer::Ask,
-        Timer::List,
-        Timer::Heal,
-        Timer::Join,
-        Timer::Goodbye,
-    ];
-}
-
-/// One deadline for each [`Timer`].
+/// At most one deadline for each [`Timer`].
 #[derive(Debug, Default)]
-pub(super) struct Timers([Option<Mono>; Timer::ALL.len()]);
+pub(super) struct Timers(BTreeMap<Timer, Mono>);
 
 impl Timers {
     pub(super) fn arm(&mut self, timer: Timer, at: Mono) {
-        self.0[timer as usize] = Some(at);
+        self.0.insert(timer, at);
     }
 
     pub(super) fn disarm(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+        self.0.remove(&timer);
     }
 
     pub(super) fn is_armed(&self, timer: Timer) -> bool {
-        self.0[timer as usize].is_some()
+        self.0.contains_key(&timer)
     }
 
     pub(super) fn next(&self) -> Option<Mono> {
-        self.0.iter().copied().flatten().min()
+        self.0.values().copied().min()
     }
 
     /// Takes the earliest one that is due at `now`.
     pub(super) fn pop_due(&mut self, now: Mono) -> Option<Timer> {
-        let at = self.next().filter(|&at| at <= now)?;
-        let timer = Timer::ALL.into_iter().find(|&timer| self.0[timer as usize] == Some(at))?;
-        self.disarm(timer);
+        let (&timer, &at) = self.0.iter().min_by_key(|&(_, at)| at)?;
+        (at <= now).then(|| self.disarm(timer))?;
         Some(timer)
     }
 }
