@@ -212,14 +212,15 @@ fn a_suspicion_that_was_contradicted_ends_in_nothing() {
 
 #[test]
 fn who_has_left_is_not_dead_and_comes_back_with_a_new_boot_only_by_itself() {
-    let mut gossip = among(5, Mono(0));
+    let mut gossip = among(3, Mono(0));
     let mut goodbye = header(3, 1);
     goodbye.sender.state = State::Left;
     gossip.handle(address(3), &datagram(goodbye, Body::News, &[]), Mono(0));
     assert_eq!(told(&acts(&mut gossip)), [is_now(3, 1, State::Left)]);
     hear(&mut gossip, 2, Body::News, &[word(3, 1, 0, State::Dead)], Mono(0));
     assert_eq!(state_of(&gossip, 3), Some(State::Left));
-    let healed = exchanges(&run(&mut gossip, Mono(0) + ms(200_000)));
+    let healed = exchanges(&run(&mut gossip, Mono(0) + ms(3_000_000)));
+    assert!(healed.iter().filter(|&&to| to == address(2)).count() > 20, "the other one is dead");
     assert!(!healed.contains(&address(3)), "nobody looks for one that has left");
     let acts = hear(&mut gossip, 2, Body::News, &[word(3, 2, 0, State::Alive)], Mono(0));
     assert_eq!(told(&acts), [is_now(3, 2, State::Alive)]);

@@ -10,7 +10,7 @@ const DEATHS: usize = 6;
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// A node that goes unnoticed for so long was not noticed at all.
-const KNOWN_WITHIN: Duration = Duration::from_secs(40);
+const KNOWN_WITHIN: Duration = Duration::from_secs(25);
 
 #[test]
 fn a_death_is_known_to_all_in_time_and_the_gossip_costs_little() {
@@ -31,7 +31,7 @@ fn a_death_is_known_to_all_in_time_and_the_gossip_costs_little() {
             }
             let is_victim = |number: u32| crashes.iter().any(|c| c.0 + 1 == number as usize);
             alive_but_dead += world.deaths.keys().filter(|(v, _)| !is_victim(*v)).count();
-            let seconds = (3 + 5 * DEATHS as u64 + 40) as usize;
+            let seconds = (28 + 5 * DEATHS as u64) as usize;
             for node in world.nodes.iter().filter(|node| node.gossip.is_some()) {
                 datagrams.extend(node.sent_bytes.iter().skip(1).take(seconds - 1).copied());
                 lists.push(node.list_bytes / seconds as u64);
