@@ -3,12 +3,17 @@
 use super::message::{ASK_MAX, Body, Datagram, HEADER_BYTES, Header};
 use super::meta::{Card, META_BYTES_MAX};
 use super::timing::Timer;
-use super::update::{State, Update};
+use super::update::{State, UPDATE_BYTES, Update};
 use super::{Drop, Event, Gossip, PAYLOAD_BYTES_MAX};
 use crate::codec::Encoder;
 use crate::ident::{ClusterId, NodeId};
 use crate::time::Mono;
 use core::net::SocketAddr;
+
+/// Bytes for descriptions in a datagram. What is held against the one who asked must fit, too, or
+/// it would not hear of it.
+const CARDS_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - HEADER_BYTES - 1 - UPDATE_BYTES;
+const _: () = assert!(META_BYTES_MAX <= CARDS_BYTES_MAX);
 
 /// How a word came.
 #[derive(Clone, Copy, Debug)]
@@ -233,7 +238,7 @@ impl Gossip {
     /// Sends the descriptions that are held, as many as fit in one datagram; who asked asks again
     /// for the rest.
     fn describe(&mut self, node: NodeId, to: SocketAddr, asked: &[NodeId]) {
-        let mut room = PAYLOAD_BYTES_MAX - HEADER_BYTES - 1;
+        let mut room = CARDS_BYTES_MAX;
         let mut cards = Vec::new();
         for &about in asked {
             let card = match self.members.get(about) {

@@ -25,7 +25,6 @@ pub const LIST_MAX: usize = MEMBERS_MAX + 1;
 
 const LIST_ENTRY_BYTES_MAX: usize = UPDATE_BYTES + 1 + META_BYTES_MAX;
 const _: () = assert!(HEADER_BYTES + 4 + LIST_MAX * LIST_ENTRY_BYTES_MAX <= LIST_BYTES_MAX);
-const _: () = assert!(HEADER_BYTES + 1 + META_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 
 /// What every message begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -327,7 +327,7 @@ impl Gossip {
     /// Sends `body` with as many news as fit. What is held against `node`, if that is who it goes
     /// to, comes first: it can only contradict what it has heard.
     fn send(&mut self, to: SocketAddr, node: Option<NodeId>, body: Body) {
-        let mut room = updates_that_fit(&body);
+        let room = updates_that_fit(&body);
         let mut updates = Vec::new();
         if let Some(member) = node.and_then(|node| self.members.get(node)) {
             match member.update.state {
@@ -335,9 +335,9 @@ impl Gossip {
                 State::Suspect | State::Dead | State::Left => updates.push(member.update),
             }
         }
-        room -= updates.len();
+        updates.truncate(room);
         let nodes = self.nodes();
-        updates.extend(self.rumors.take(room, nodes));
+        updates.extend(self.rumors.take(room - updates.len(), nodes));
         let bytes = Datagram { header: self.header(), body, updates }.encode();
         self.acts.push_back(Act::Send { to, bytes });
     }

@@ -44,6 +44,33 @@ fn a_question_for_too_many_descriptions_is_refused() {
 }
 
 #[test]
+fn descriptions_for_a_suspect_leave_room_for_the_suspicion_whatever_their_size() {
+    for length in 0..64 {
+        let mut gossip = among(3, Mono(0));
+        let described = |number: u32| {
+            let mut card = card(number, 1, 2);
+            card.meta.tags[0].1 = "x".repeat(length);
+            card
+        };
+        let words: Vec<Update> =
+            (3..40).map(|number| Update { meta: 2, ..word(number, 1, 0, State::Alive) }).collect();
+        gossip.handle(address(2), &datagram(header(2, 1), Body::News, &words), Mono(0));
+        for number in 3..40 {
+            let cards = Body::Cards(vec![described(number)]);
+            gossip.handle(address(2), &datagram(header(2, 1), cards, &[]), Mono(0));
+        }
+        let suspicion = Update { meta: 2, ..word(3, 1, 0, State::Suspect) };
+        gossip.handle(address(2), &datagram(header(2, 1), Body::News, &[suspicion]), Mono(0));
+        acts(&mut gossip);
+        let ask = Body::Ask((8..8 + ASK_MAX as u32).map(id).collect());
+        gossip.handle(address(3), &datagram(header(3, 1), ask, &[]), Mono(0));
+        let (_, answer) = &sent(&acts(&mut gossip))[0];
+        assert!(matches!(&answer.body, Body::Cards(cards) if cards.len() > 3), "{answer:?}");
+        assert_eq!(answer.updates[0], suspicion, "{length}");
+    }
+}
+
+#[test]
 fn a_list_of_all_members_fits_and_one_more_entry_is_refused() {
     let mut described = card(1, 1, 1);
     described.meta.name = "n".repeat(crate::ident::NAME_MAX_BYTES);
