@@ -12,7 +12,7 @@ use super::office::Office;
 use super::replication::Replication;
 use super::shape::Shape;
 use super::timing::Timing;
-use super::voters::{Config, Configs, Voters};
+use super::voters::{Config, Configs};
 use crate::ident::{Epoch, Index, NodeId};
 use crate::time::{Mono, Now, Wall};
 
@@ -69,23 +69,21 @@ impl Consensus {
     pub fn handle(&mut self, from: NodeId, envelope: Envelope, now: Now) {
         self.now = now;
         let Envelope { epoch, message } = envelope;
-        let mut out = std::mem::take(&mut self.out);
         let sight = sight(&self.configs, &self.log, &self.timing, self.electable, now.mono);
-        let election = &mut self.election;
+        let (election, out) = (&mut self.election, &mut self.out);
         match message {
             Message::Probe { nonce, tail } => {
-                election.probed(from, (nonce, epoch, tail), sight, &mut out);
+                election.probed(from, (nonce, epoch, tail), sight, out);
             }
             Message::ProbeAnswer { nonce, promised, log_ok, sticky, outranks } => {
                 let answer = (log_ok && !sticky, outranks);
-                election.probe_answered(from, nonce, promised, answer, sight, &mut out);
+                election.probe_answered(from, nonce, promised, answer, sight, out);
             }
             Message::Candidacy { tail, transfer_of } => {
-                election.asked_for_vote(from, epoch, (tail, transfer_of), sight, &mut out);
+                election.asked_for_vote(from, epoch, (tail, transfer_of), sight, out);
             }
             Message::Vote { granted: true, promised } if promised == epoch => {
                 if election.voted(from, epoch, sight) {
-                    self.out = out;
                     return self.won(epoch);
                 }
             }
@@ -93,25 +91,19 @@ impl Consensus {
                 election.refused(epoch, now.mono);
             }
             Message::Vote { promised, .. } | Message::Stale { promised } => {
-                election.epoch_heard(promised, now.mono, &mut out);
+                election.epoch_heard(promised, now.mono, out);
             }
-            Message::Transfer => election.handed_over(from, epoch, sight, &mut out),
-            Message::Append(append) => {
-                self.out = out;
-                return self.appended(from, epoch, append);
-            }
+            Message::Transfer => election.handed_over(from, epoch, sight, out),
+            Message::Append(append) => return self.appended(from, epoch, append),
             Message::Ack { matched, round, wall } => {
-                election.epoch_heard(epoch, now.mono, &mut out);
-                self.out = out;
+                election.epoch_heard(epoch, now.mono, out);
                 self.acked(from, epoch, (matched, round, wall));
-                return self.settle();
             }
             Message::Conflict { prev, found, first } => {
-                election.epoch_heard(epoch, now.mono, &mut out);
+                election.epoch_heard(epoch, now.mono, out);
                 self.conflicts(from, epoch, (prev, found, first));
             }
         }
-        self.out = out;
         self.settle();
     }
 
@@ -196,7 +188,10 @@ impl Consensus {
     /// The record at `index` is this configuration: in force from now on, until it is cut.
     pub fn configured(&mut self, index: Index, config: Config) {
         self.configs.push(index, config);
-        self.config_changed();
+        let next = Index(self.log.shape.last().index.0 + 1);
+        if let (Some(office), Some(config)) = (&mut self.log.office, self.configs.newest()) {
+            office.configured(config, self.me, next);
+        }
     }
 
     /// Whether a change of voters may begin: the office stands, and no other is under way.
@@ -213,14 +208,6 @@ impl Consensus {
     /// A snapshot of this server holds everything up to `index`, and its journal begins behind.
     pub fn rebased(&mut self, index: Index) {
         self.log.shape.rebase(index);
-    }
-
-    /// The follower has the snapshot at `index`.
-    pub fn has_snapshot(&mut self, node: NodeId, index: Index) {
-        if let Some(peer) = self.log.office.as_mut().and_then(|o| o.peers.get_mut(&node)) {
-            peer.acked(index);
-        }
-        self.settle();
     }
 
     /// A snapshot at `place`, of the leader that is followed, is in force and durable here, and
@@ -257,7 +244,7 @@ impl Consensus {
     pub fn transfer(&mut self, to: NodeId) -> bool {
         let last = self.log.shape.last().index;
         let until = self.now.mono + self.timing.candidacy;
-        let votes = self.voters().is_some_and(|voters| voters.contains(to));
+        let votes = self.configs.voters().is_some_and(|voters| voters.contains(to));
         let Some(office) = self.log.office.as_mut().filter(|_| votes) else { return false };
         if office.peers.get(&to).is_none_or(|peer| peer.matched < last) {
             return false;
@@ -306,15 +293,6 @@ impl Consensus {
         self.log.unfollow_before(self.election.promise().epoch);
         self.log.acknowledge(promised, self.now.wall, &mut self.out);
         self.log.feed(&mut self.out);
-        for act in &self.out {
-            if let Act::Truncate(index) = act {
-                self.configs.cut(*index);
-            }
-        }
-    }
-
-    fn voters(&self) -> Option<&Voters> {
-        self.configs.newest().map(|config| &config.voters)
     }
 
     fn won(&mut self, epoch: Epoch) {
@@ -347,6 +325,11 @@ impl Consensus {
         self.election.leader_heard(from, epoch, self.now.mono, &mut self.out);
         self.leave_office();
         self.log.take(from, epoch, append, &mut self.out);
+        for act in &self.out {
+            if let Act::Truncate(index) = act {
+                self.configs.cut(*index);
+            }
+        }
         self.settle();
     }
 
@@ -384,7 +367,7 @@ impl Consensus {
     fn check_office(&mut self) {
         let now = self.now.mono;
         self.weigh_rounds();
-        let Some(voters) = self.configs.newest().map(|config| &config.voters) else { return };
+        let Some(voters) = self.configs.voters() else { return };
         let Some(office) = &self.log.office else { return };
         let deserted = !office.peers.is_empty() && now.since(office.fresh) >= self.timing.quorum;
         let pending = self.log.durable < self.log.shape.last().index;
@@ -397,13 +380,13 @@ impl Consensus {
     }
 
     fn weigh_rounds(&mut self) {
-        let Some(voters) = self.configs.newest().map(|config| &config.voters) else { return };
+        let Some(voters) = self.configs.voters() else { return };
         let Some(office) = &mut self.log.office else { return };
         office.weigh_rounds(self.me, voters, &mut self.out);
     }
 
     fn count(&mut self) {
-        let Some(voters) = self.configs.newest().map(|config| &config.voters) else { return };
+        let Some(voters) = self.configs.voters() else { return };
         if self.log.count(voters) {
             self.out.push_back(Act::Committed(self.log.committed));
             // A leader that the newest configuration leaves out has done its last work.
@@ -411,13 +394,6 @@ impl Consensus {
             if settled && !voters.contains(self.me) {
                 self.election.resign(self.now.mono);
             }
-        }
-    }
-
-    fn config_changed(&mut self) {
-        let next = Index(self.log.shape.last().index.0 + 1);
-        if let (Some(office), Some(config)) = (&mut self.log.office, self.configs.newest()) {
-            office.configured(config, self.me, next);
         }
     }
 
@@ -444,7 +420,7 @@ fn sight<'a>(
         .office
         .as_ref()
         .is_some_and(|office| office.peers.is_empty() || now.since(office.fresh) < timing.quorum);
-    let voters = configs.newest().map(|config| &config.voters);
+    let voters = configs.voters();
     let electable = electable && configs.may_lead(log.me, log.committed);
     Sight { voters, tail: log.tail(), fresh, electable, now }
 }

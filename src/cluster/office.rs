@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::message::{Act, Append, Envelope, Message, Place};
+use super::message::{Act, Append, Envelope, Message, Place, Raw};
 use super::peer::{APPEND_MAX_BYTES, Feed, Peer};
 use super::replication::Replication;
 use super::timing::Timing;
@@ -204,36 +204,44 @@ impl Replication {
         }
         peer.beat_due = false;
         peer.told = self.committed;
+        let end = records.last().map(|raw| raw.index);
+        out.push_back(self.append_to(node, peer, records, (epoch, round)));
+        end.is_some_and(|end| end < last)
+    }
+
+    /// An Append of these records for a follower.
+    fn append_to(
+        &self,
+        node: NodeId,
+        peer: &mut Peer,
+        records: Vec<Raw>,
+        (epoch, round): (Epoch, u64),
+    ) -> Act {
         let prev = match peer.feed {
             Feed::Snapshot => Place::default(),
             Feed::Probing | Feed::Streaming => self.shape.place(Index(peer.next.0 - 1)),
         };
-        let end = records.last().map(|raw| raw.index);
-        let append = Append { prev, records, commit: self.committed, round };
-        out.push_back(Act::Send(node, Envelope { epoch, message: Message::Append(append) }));
-        if let Some(end) = end {
-            peer.sent(end);
+        if let Some(last) = records.last() {
+            peer.sent(last.index);
         }
-        end.is_some_and(|end| end < last)
+        let append = Append { prev, records, commit: self.committed, round };
+        Act::Send(node, Envelope { epoch, message: Message::Append(append) })
     }
 
     /// Records that were read from the disk, for those who wait for them.
-    pub(super) fn give(&mut self, records: Vec<super::Raw>, out: &mut VecDeque<Act>) {
+    pub(super) fn give(&mut self, records: Vec<Raw>, out: &mut VecDeque<Act>) {
         let Some(mut office) = self.office.take() else { return };
         // The journal may have been cut meanwhile.
-        let is_ours = |raw: &super::Raw| self.shape.holds(raw.place());
+        let is_ours = |raw: &Raw| self.shape.holds(raw.place());
         if let Some(first) = records.first().filter(|_| records.iter().all(is_ours)) {
             let waiting = |peer: &Peer| peer.next == first.index && peer.feed != Feed::Snapshot;
             for (&node, peer) in office.peers.iter_mut().filter(|(_, peer)| waiting(peer)) {
-                let prev = self.shape.place(Index(first.index.0 - 1));
-                let (commit, round) = (self.committed, office.round);
-                let append = Append { prev, records: records.clone(), commit, round };
-                let envelope = Envelope { epoch: office.epoch, message: Message::Append(append) };
-                out.push_back(Act::Send(node, envelope));
-                peer.asked = false;
-                if let Some(last) = records.last() {
-                    peer.sent(last.index);
-                }
+                out.push_back(self.append_to(
+                    node,
+                    peer,
+                    records.clone(),
+                    (office.epoch, office.round),
+                ));
             }
         }
         self.office = Some(office);

@@ -89,34 +89,23 @@ impl Peer {
         self.asked = false;
         self.matched = self.matched.max(matched);
         if self.feed == Feed::Snapshot && self.matched < self.next {
-            // Answers to heartbeats are no reason to send it anything before the snapshot is there.
+            // It goes on waiting for the snapshot, whatever it answers to heartbeats.
             return;
         }
         while self.ahead.front().is_some_and(|&last| last <= self.matched) {
             self.ahead.pop_front();
         }
-        // Who waits for a snapshot goes on waiting, whatever it answers to heartbeats.
-        if self.feed != Feed::Snapshot || self.next <= self.matched {
-            self.next = self.next.max(Index(self.matched.0 + 1));
-            self.feed = Feed::Streaming;
-        }
+        self.next = self.next.max(Index(self.matched.0 + 1));
+        self.feed = Feed::Streaming;
     }
 
     /// Its journal does not agree at `prev`, where `found` stands, the epoch of which begins at
-    /// `first` there. False when that is old news.
-    pub(super) fn conflicts(
-        &mut self,
-        prev: Index,
-        found: Place,
-        first: Index,
-        log: &Shape,
-    ) -> bool {
-        let is_old = prev <= self.matched || prev.0 >= self.next.0;
-        if is_old {
-            return false;
+    /// `first` there.
+    pub(super) fn conflicts(&mut self, prev: Index, found: Place, first: Index, log: &Shape) {
+        let is_old = prev <= self.matched || prev >= self.next;
+        if !is_old {
+            self.back_to(resume_at(prev, found, first, log).max(Index(self.matched.0 + 1)));
         }
-        self.back_to(resume_at(prev, found, first, log).max(Index(self.matched.0 + 1)));
-        true
     }
 
     /// What was on its way may be lost: begins again behind what it surely has.

@@ -5,7 +5,7 @@
 //! only once an fsync has covered it. A follower takes a record only behind one that it shares
 //! with the leader, and cuts its journal only where that contradicts the current leader's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::message::{Act, Append, Envelope, Message, Place, Raw};
 use super::office::Office;
@@ -316,12 +316,6 @@ impl Replication {
             following.owes = true;
         }
         is_left
-    }
-
-    /// Who has said that it leads, with peers' matched indexes: for those who look from outside.
-    pub fn matched(&self) -> BTreeMap<NodeId, Index> {
-        let peers = self.office.iter().flat_map(|office| &office.peers);
-        peers.map(|(&node, peer)| (node, peer.matched)).collect()
     }
 
     fn forget_oldest(&mut self) {

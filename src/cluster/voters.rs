@@ -101,6 +101,11 @@ impl Configs {
         self.0.last().map(|(_, config)| config)
     }
 
+    /// Who votes by it.
+    pub(super) fn voters(&self) -> Option<&Voters> {
+        self.newest().map(|config| &config.voters)
+    }
+
     /// Where that stands.
     pub fn newest_at(&self) -> Index {
         self.0.last().map(|&(index, _)| index).unwrap_or_default()

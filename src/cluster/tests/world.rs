@@ -67,7 +67,7 @@ pub(super) enum Event {
     /// A snapshot of the first has come to the second, which was asked for in this epoch.
     Shipped(NodeId, NodeId, Epoch, Snapshot),
     /// The first has the second's snapshot.
-    Held(NodeId, NodeId, Index),
+    Held(NodeId, NodeId),
     Resume(NodeId),
 }
 
@@ -164,7 +164,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         let id = match &event {
-            Event::Arrives(_, id, _) | Event::Shipped(_, id, ..) | Event::Held(_, id, _) => *id,
+            Event::Arrives(_, id, _) | Event::Shipped(_, id, ..) | Event::Held(_, id) => *id,
             Event::Wake(id) | Event::Written(id, _) | Event::WasRead(id, ..) => *id,
             Event::Resume(id) => {
                 let id = *id;
@@ -189,13 +189,8 @@ impl World {
             Event::WasRead(_, life, from) if life == server.life => self.was_read(id, from),
             Event::Written(..) | Event::WasRead(..) | Event::Resume(_) => {}
             Event::Shipped(from, _, epoch, snapshot) => self.shipped(from, id, epoch, snapshot),
-            Event::Held(from, _, index) => {
+            Event::Held(from, _) => {
                 self.shipping.remove(&from);
-                let refused = self.is_refused(from);
-                if let Some(up) = self.up(id).filter(|_| !refused) {
-                    up.consensus.has_snapshot(from, index);
-                    self.turn(id);
-                }
             }
         }
     }
@@ -622,7 +617,7 @@ impl World {
         self.checks.installed(id, place, chain);
         if !self.net.cuts.contains(&(id, from)) && self.rng.chance(1, 2) {
             let takes = self.net.takes(&mut self.rng);
-            self.later(self.now + takes, Event::Held(id, from, place.index));
+            self.later(self.now + takes, Event::Held(id, from));
         }
     }
 
