@@ -289,14 +289,6 @@ impl Call<'_> {
         })
     }
 
-    /// Refuses what only an established leader may do.
-    fn require_leader(&self) -> Result<(), Response> {
-        if self.view.established {
-            return Ok(());
-        }
-        Err(unavailable("no_leader", "this node has no leader yet; try again in a moment"))
-    }
-
     fn json(&self, status: u16, body: Vec<u8>) -> Response {
         let body = if self.wants_pretty() { crate::job::pretty(&body) } else { body };
         Response::json(status, body)

@@ -67,7 +67,6 @@ enum Form {
 
 /// POST of a backup.
 pub(super) fn restore(call: &Call<'_>) -> Handled {
-    call.require_leader()?;
     let kind = call.request.headers.get("Content-Type").unwrap_or_default();
     let is = |start: &str| kind.get(..start.len()).is_some_and(|k| k.eq_ignore_ascii_case(start));
     if is("multipart/") && !is("multipart/form-data;") {
