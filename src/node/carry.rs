@@ -5,7 +5,7 @@
 //! its session.
 
 use super::Node;
-use super::effect::{Effect, Word};
+use super::effect::Effect;
 use super::office::BY_NODE;
 use crate::run::dispatch::Instruction;
 use crate::run::session::Said;
@@ -56,7 +56,7 @@ impl Node {
             }
             Work::Report(run, report) if self.established.is_none() => {
                 if let Some((to, word)) = self.tether.report(run, report) {
-                    self.effects.push_back(Effect::Send(to, Word::Session(word)));
+                    self.send(to, word);
                 }
             }
             Work::Report(..) => {}

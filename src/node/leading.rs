@@ -32,7 +32,7 @@ impl Node {
                     }
                     self.apply_up_to(index);
                 }
-                Act::Won(epoch) => self.won(epoch),
+                Act::Won(_) => self.won(),
                 Act::Lost(epoch) => self.lost(epoch),
                 Act::Read(from) => self.effects.push_back(Effect::ReadRecords(from)),
                 Act::Snapshot(node) => self.offer_snapshot(node),
@@ -73,7 +73,7 @@ impl Node {
     }
 
     /// Nothing counts before the first record of the office is committed.
-    fn won(&mut self, _epoch: Epoch) {
+    fn won(&mut self) {
         self.append(Record::EpochStart { leader: self.identity.node }, BY_NODE);
         // Before the first fire: a node that has left, or was never here, runs nothing.
         let member = self.registration(MemberState::Registered);

@@ -58,7 +58,7 @@ impl Node {
             });
             let may_greet = self.may_greet();
             if let Some((to, word)) = self.tether.tick(&me, may_greet, self.now.mono) {
-                self.effects.push_back(Effect::Send(to, Word::Session(word)));
+                self.send(to, word);
             }
         }
     }
@@ -70,8 +70,13 @@ impl Node {
             return;
         }
         if let Some(word) = self.sessions.say(node, said) {
-            self.effects.push_back(Effect::Send(node, Word::Session(word)));
+            self.send(node, word);
         }
+    }
+
+    /// Sends a word of a session.
+    pub(super) fn send(&mut self, to: NodeId, word: session::Word) {
+        self.effects.push_back(Effect::Send(to, Word::Session(word)));
     }
 
     /// The registry has changed: who has asked for a session may have it now.
@@ -80,8 +85,7 @@ impl Node {
         if self.is_registered() && !self.dispatch.is_reachable(me) {
             self.dispatch.session_began(&self.state, me, self.now);
         }
-        let others: Vec<NodeId> = self.state.members().map(|member| member.id).collect();
-        for node in others.into_iter().filter(|&node| node != me) {
+        for node in self.sessions.waiting() {
             self.welcome(node);
         }
     }
@@ -149,7 +153,7 @@ impl Node {
             return;
         }
         if let Some(word) = self.sessions.welcome(node, self.now.mono) {
-            self.effects.push_back(Effect::Send(node, Word::Session(word)));
+            self.send(node, word);
             self.dispatch.session_began(&self.state, node, self.now);
         }
     }
@@ -157,7 +161,7 @@ impl Node {
     fn tend_office(&mut self) {
         let (words, silent) = self.sessions.tick(self.now.mono);
         for (node, word) in words {
-            self.effects.push_back(Effect::Send(node, Word::Session(word)));
+            self.send(node, word);
         }
         for node in silent {
             self.log(Level::Warn, "a node is silent", vec![("node", node.to_string())]);
@@ -168,7 +172,7 @@ impl Node {
 
     fn end_session(&mut self, node: NodeId, why: Option<String>) {
         if let Some(word) = self.sessions.end(node, why) {
-            self.effects.push_back(Effect::Send(node, Word::Session(word)));
+            self.send(node, word);
         }
         self.dispatch.session_ended(node, self.now);
     }

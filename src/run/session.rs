@@ -303,6 +303,11 @@ impl Sessions {
         self.of.get(&node).is_some_and(|session| session.is_open)
     }
 
+    /// The nodes that have greeted and are not welcomed yet.
+    pub fn waiting(&self) -> Vec<NodeId> {
+        self.of.iter().filter(|(_, session)| !session.is_open).map(|(&node, _)| node).collect()
+    }
+
     /// Whether `node` has a session and was heard lately: it may be chosen before another.
     pub fn is_hale(&self, node: NodeId, now: Mono) -> bool {
         let wait = self.beat() * BEATS_UNTIL_DOUBTED;
