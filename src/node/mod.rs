@@ -226,7 +226,10 @@ impl Node {
             Input::SnapshotPart(to, part) => {
                 self.effects.push_back(Effect::Send(to, Word::SnapshotPart(part)));
             }
-            Input::Records(records) => self.consensus.records(records),
+            Input::Records(records) => {
+                self.consensus.records(records);
+                self.follow_consensus();
+            }
             Input::Stop => self.stop(),
         }
         if self.consensus.poll_timeout().is_some_and(|at| at <= now.mono) {

@@ -15,7 +15,10 @@ impl Node {
     /// Another node has said something.
     pub(super) fn hear(&mut self, from: NodeId, word: Word) {
         match word {
-            Word::Consensus(envelope) => self.consensus.handle(from, envelope, self.now),
+            Word::Consensus(envelope) => {
+                self.consensus.handle(from, envelope, self.now);
+                self.follow_consensus();
+            }
             Word::Session(word) => self.hear_session(from, word),
             Word::SnapshotPart(part) => self.part_came(from, part),
             Word::SnapshotWanted(index, part) => self.part_wanted(from, index, part),

@@ -25,7 +25,7 @@ pub(super) struct Launcher {
     boot: BootId,
     /// Whether processes end soon.
     pub(super) quick: bool,
-    /// How long each process lasts, if that is not left to chance.
+    /// How long each process lasts, if neither that nor whether it starts is left to chance.
     pub(super) lasts: Option<Duration>,
     /// What was started, by which instance, ever.
     pub(super) started: BTreeMap<RunId, Instance>,
@@ -280,7 +280,7 @@ impl Launcher {
             self.events.push_back(LauncherEvent::Run(run, entry));
             return;
         }
-        if rng.chance(1, 20) {
+        if self.lasts.is_none() && rng.chance(1, 20) {
             // Without an entry in the table: a repeated order would be refused again.
             let failure = StartFailure { stage: Stage::Refused, errno: 11, at: now.wall };
             self.events.push_back(LauncherEvent::Run(run, Entry::Failed(failure)));
