@@ -262,7 +262,7 @@ fn genesis(storage: &mut FileStorage) -> Result<(Hard, HardFile), BootError> {
     };
     let settings = journal_settings(hard.owner());
     let mut journal = Journal::create(storage, settings)?;
-    let config = store::Record::Config { cluster: hard.cluster, voters: vec![node] };
+    let config = store::Record::Config(store::Servers::of(hard.cluster, vec![node]));
     let first = Record {
         index: Index(1),
         epoch: Epoch(0),

@@ -67,7 +67,7 @@ fn first_line(view: &View<'_>) -> Value {
     json!({
         "format": FORMAT,
         "version": VERSION,
-        "cluster": format!("{:016x}", view.state.config().0.0),
+        "cluster": format!("{:016x}", view.state.servers().cluster.0),
         "index": view.state.applied().0,
         "time": civil::format_utc(view.now.wall),
     })

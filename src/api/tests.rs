@@ -22,7 +22,8 @@ use crate::cron::Zone;
 use crate::http::{Connection, Settings};
 use crate::ident::{Boot, ClusterId, RunId, StoreId};
 use crate::store::{
-    self, Claim, End, Ending, Entry, Finished, Member, MemberState, Skip, SkipReason, Trigger,
+    self, Claim, End, Ending, Entry, Finished, Member, MemberState, Servers, Skip, SkipReason,
+    Trigger,
 };
 use crate::time::{Mono, Second, Wall};
 
@@ -58,7 +59,7 @@ impl World {
             peer: peer(Some(Role::Admin)),
             outputs: BTreeMap::new(),
         };
-        world.apply(Record::Config { cluster: ClusterId(5), voters: vec![node(1)] });
+        world.apply(Record::Config(Servers::of(ClusterId(5), vec![node(1)])));
         world.apply(Record::Node(member(1, "n1")));
         world.scheduler.take_office(&world.state, &world.zones, world.now);
         world

@@ -183,9 +183,11 @@ fn entry_json(entry: &Entry, secrets: bool) -> Map<String, Value> {
 fn fields(record: &Record, secrets: bool) -> Map<String, Value> {
     let fields = match record {
         Record::EpochStart { leader } => json!({"leader": node(*leader)}),
-        Record::Config { cluster, voters } => json!({
-            "cluster": format!("{:016x}", cluster.0),
-            "voters": voters.iter().map(|voter| node(*voter)).collect::<Vec<_>>(),
+        Record::Config(servers) => json!({
+            "cluster": format!("{:016x}", servers.cluster.0),
+            "voters": nodes(&servers.voters),
+            "learners": nodes(&servers.learners),
+            "wanted": nodes(&servers.wanted),
         }),
         Record::Node(member) => member_json(member),
         Record::JobPut(put) => put_json(put, secrets),
@@ -336,6 +338,10 @@ fn runs_json(place: u64, record: &RunsRecord) -> Map<String, Value> {
 
 fn run_json(run: RunId) -> Value {
     json!({"claim": run.group.0, "node": node(run.node), "attempt": run.attempt})
+}
+
+fn nodes(ids: &[NodeId]) -> Vec<String> {
+    ids.iter().map(|id| node(*id)).collect()
 }
 
 fn node(id: NodeId) -> String {

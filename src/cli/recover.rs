@@ -109,7 +109,7 @@ fn check_possible(found: &Survey) -> Result<(), String> {
 
 /// Who the node was.
 fn node_before(found: &Survey) -> Option<NodeId> {
-    found.hard.map(|hard| hard.node).or(found.replay.state().config().1.first().copied())
+    found.hard.map(|hard| hard.node).or(found.replay.state().servers().voters.first().copied())
 }
 
 /// Whether records are lost, as far as can be known.
@@ -203,8 +203,8 @@ fn identity(found: &Survey) -> io::Result<Hard> {
 /// The records that make the state one of the new cluster.
 fn added(found: &Survey, hard: &Hard, now: Now) -> Vec<store::Record> {
     let state = found.replay.state();
-    let mut records =
-        vec![store::Record::Config { cluster: hard.cluster, voters: vec![hard.node] }];
+    let servers = store::Servers::of(hard.cluster, vec![hard.node]);
+    let mut records = vec![store::Record::Config(servers)];
     // The old node is gone; that its directory is another one now ends its open runs as lost.
     for member in state.members().cloned() {
         let (store, state) = (hard.store, MemberState::Left);

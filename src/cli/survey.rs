@@ -240,7 +240,7 @@ pub(super) fn clause(part: &Part, wrong: &OpenError) -> String {
 pub(super) fn kind_name(record: &Record) -> &'static str {
     match record {
         Record::EpochStart { .. } => "epoch_start",
-        Record::Config { .. } => "config",
+        Record::Config(_) => "config",
         Record::Node(_) => "node",
         Record::JobPut(_) => "job_put",
         Record::JobDelete { .. } => "job_delete",

@@ -406,15 +406,20 @@ fn consensus_of(
 
 /// The configuration of `state`; none before the first record.
 fn config_of(state: &State) -> Option<Config> {
-    Voters::new(state.config().1.to_vec()).map(Config::of)
+    config_with(state.servers())
 }
 
 /// The configuration that `record` puts in force.
 fn config_in(record: &crate::store::Record) -> Option<Config> {
     match record {
-        crate::store::Record::Config { voters, .. } => Voters::new(voters.clone()).map(Config::of),
+        crate::store::Record::Config(servers) => config_with(servers),
         _ => None,
     }
+}
+
+fn config_with(servers: &crate::store::Servers) -> Option<Config> {
+    let voters = Voters::new(servers.voters.clone())?;
+    Some(Config { voters, learners: servers.learners.clone() })
 }
 
 /// The latest wall time that `records`, applied to `state`, will have seen: a correction takes

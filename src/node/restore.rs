@@ -163,7 +163,7 @@ impl Node {
             | Record::ClockCorrected { .. }
             | Record::Keyed(_) => true,
             Record::EpochStart { .. }
-            | Record::Config { .. }
+            | Record::Config(_)
             | Record::Node(_)
             | Record::Finished(_)
             | Record::Checkpoint { .. }

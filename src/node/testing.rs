@@ -9,7 +9,7 @@ use crate::cron::Zone;
 use crate::http::{Body, Headers, Method, Request, Response};
 use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, RequestId, StoreId};
 use crate::job::Spec;
-use crate::store::{Entry, Facts, JobPut, Member, MemberState, Record, State};
+use crate::store::{Entry, Facts, JobPut, Member, MemberState, Record, Servers, State};
 use crate::time::{Mono, Now};
 
 /// A job that is due at every second.
@@ -27,7 +27,7 @@ pub(super) fn every_second() -> Spec {
 /// A journal of a cluster of one in which that job was created.
 pub(super) fn records_of(spec: &Spec) -> Vec<Record> {
     vec![
-        Record::Config { cluster: ClusterId(1), voters: vec![node_id()] },
+        Record::Config(Servers::of(ClusterId(1), vec![node_id()])),
         Record::EpochStart { leader: node_id() },
         Record::Node(Member {
             id: node_id(),

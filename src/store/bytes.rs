@@ -9,7 +9,7 @@ use super::answers::{KEY_MAX_BYTES, RequestKey};
 use super::jobs::TimingRef;
 use super::record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    RestoreCommit, RestorePart, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
+    RestoreCommit, RestorePart, Servers, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Boot, ClusterId, DIGEST_BYTES, Epoch, Index, JobId, NodeId, RunId, StoreId};
@@ -27,7 +27,7 @@ impl Record {
     pub fn kind(&self) -> u8 {
         match self {
             Record::EpochStart { .. } => 1,
-            Record::Config { .. } => 2,
+            Record::Config(_) => 2,
             Record::Node(_) => 3,
             Record::JobPut(_) => 4,
             Record::JobDelete { .. } => 5,
@@ -60,10 +60,7 @@ impl Record {
             Record::EpochStart { leader } => {
                 out.u32(leader.get());
             }
-            Record::Config { cluster, voters } => {
-                out.u64(cluster.0);
-                encode_nodes(voters, out);
-            }
+            Record::Config(servers) => servers.encode(out),
             Record::Node(member) => member.encode(out),
             Record::JobPut(put) => put.encode(out),
             Record::JobDelete { job } => {
@@ -93,10 +90,7 @@ impl Record {
     fn decode_fields(kind: u8, input: &mut Decoder<'_>) -> Result<Record, DecodeError> {
         Ok(match kind {
             1 => Record::EpochStart { leader: NodeId::decode(input)? },
-            2 => Record::Config {
-                cluster: ClusterId(input.u64()?),
-                voters: input.list(NodeId::decode)?,
-            },
+            2 => Record::Config(Servers::decode(input)?),
             3 => Record::Node(Member::decode(input)?),
             4 => Record::JobPut(JobPut::decode(input)?),
             5 => Record::JobDelete { job: JobId(input.u64()?) },
@@ -181,6 +175,24 @@ impl RequestKey {
 
     fn is_sound(&self) -> bool {
         (1..=KEY_MAX_BYTES).contains(&self.text.len()) && (200..300).contains(&self.status)
+    }
+}
+
+impl Servers {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.cluster.0);
+        encode_nodes(&self.voters, out);
+        encode_nodes(&self.learners, out);
+        encode_nodes(&self.wanted, out);
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Servers, DecodeError> {
+        Ok(Servers {
+            cluster: ClusterId(input.u64()?),
+            voters: input.list(NodeId::decode)?,
+            learners: input.list(NodeId::decode)?,
+            wanted: input.list(NodeId::decode)?,
+        })
     }
 }
 

@@ -10,13 +10,13 @@ use super::answers::{ANSWERS_MAX, Answered, RequestKey};
 use super::bytes::decode_second;
 use super::fires::{Fire, Run, RunState};
 use super::jobs::{Job, Past, SKIPS_MAX, TimingRef};
-use super::record::{Ending, Facts, Member, RestorePart, Skip, Trigger};
+use super::record::{Ending, Facts, Member, RestorePart, Servers, Skip, Trigger};
 use super::snapshot::{
     ANSWER, HEADER, JOB, OPEN_FIRE, SKIPS, STAGED, SUMMARIES, SUMMARIES_PER_ENTRY, decode_counts,
 };
 use super::summary::{SUMMARY_BYTES, Summary};
 use crate::codec::{DecodeError, Decoder};
-use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId};
+use crate::ident::{Epoch, Index, JobId, NodeId};
 use crate::time::{Second, Wall};
 
 /// Why chunks are no state.
@@ -135,9 +135,8 @@ impl SnapshotLoader {
         self.state.epoch = Epoch(input.u64()?);
         self.state.newest_wall = Wall(input.i64()?);
         self.state.clock_era = input.u32()?;
-        self.state.cluster = ClusterId(input.u64()?);
+        self.state.servers = Servers::decode(input)?;
         self.state.checkpoint = input.option(|input| input.u64().map(Index))?;
-        self.state.voters = input.list(NodeId::decode)?;
         for member in input.list(Member::decode)? {
             if self.state.members.insert(member.id, member).is_some() {
                 return Err(SnapshotError::Order("a node that is there twice"));

@@ -26,7 +26,7 @@ pub use jobs::{Counts, Job, Status};
 pub use load::{SnapshotError, SnapshotLoader};
 pub use record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    RestoreCommit, RestorePart, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
+    RestoreCommit, RestorePart, Servers, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 pub use replay::Replay;
 pub use restore::{Restored, STAGED_MAX_BYTES};
@@ -42,7 +42,7 @@ use restore::Staged;
 use snapshot::Cursor;
 use walk::Backups;
 
-use crate::ident::{ClusterId, Epoch, Index, JobId, NodeId, RunId};
+use crate::ident::{Epoch, Index, JobId, NodeId, RunId};
 use crate::mistake::{self, Mistake, made};
 use crate::time::{Second, Wall};
 
@@ -57,8 +57,7 @@ pub struct State {
     epoch: Epoch,
     newest_wall: Wall,
     clock_era: u32,
-    cluster: ClusterId,
-    voters: Vec<NodeId>,
+    servers: Servers,
     members: BTreeMap<NodeId, Member>,
     jobs: BTreeMap<JobId, Box<Job>>,
     names: BTreeMap<Rc<str>, JobId>,
@@ -135,9 +134,8 @@ impl State {
                 self.drop_staged();
                 Change::EpochStarted(leader)
             }
-            Record::Config { cluster, voters } => {
-                self.cluster = cluster;
-                self.voters = voters;
+            Record::Config(servers) => {
+                self.servers = servers;
                 Change::Members
             }
             Record::Node(member) => self.put_member(member, index, wall),
@@ -227,9 +225,9 @@ impl State {
         self.clock_era
     }
 
-    /// The cluster, and those who vote in it.
-    pub fn config(&self) -> (ClusterId, &[NodeId]) {
-        (self.cluster, &self.voters)
+    /// The cluster and its servers.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// The registry of nodes.

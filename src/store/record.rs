@@ -34,13 +34,8 @@ pub enum Record {
         /// Who leads in it.
         leader: NodeId,
     },
-    /// Who votes; the first record of a journal also names the cluster.
-    Config {
-        /// The cluster.
-        cluster: ClusterId,
-        /// In order of number.
-        voters: Vec<NodeId>,
-    },
+    /// Who keeps the journal, and who decides; the first record of a journal is one.
+    Config(Servers),
     /// A node has registered or changed.
     Node(Member),
     /// A job is created or replaced.
@@ -82,6 +77,27 @@ pub struct Keyed {
     pub key: RequestKey,
     /// The change, never one with a key itself.
     pub record: Record,
+}
+
+/// The servers of a cluster: who keeps the journal. Each list is in order of number.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Servers {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// They decide.
+    pub voters: Vec<NodeId>,
+    /// They are sent the journal and do not vote.
+    pub learners: Vec<NodeId>,
+    /// Who is to vote in the end. One voter comes or goes at a time, so a change may take several
+    /// records; whoever leads goes on with it.
+    pub wanted: Vec<NodeId>,
+}
+
+impl Servers {
+    /// Voters alone, who are all that is wanted.
+    pub fn of(cluster: ClusterId, voters: Vec<NodeId>) -> Servers {
+        Servers { cluster, wanted: voters.clone(), voters, learners: Vec::new() }
+    }
 }
 
 /// A node as the registry has it.

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use super::State;
 use super::answers::Answered;
-use super::bytes::{encode_nodes, encode_second};
+use super::bytes::encode_second;
 use super::fires::{Fire, RunState};
 use super::jobs::{Counts, Job, Past, Status};
 use super::record::RestorePart;
@@ -280,11 +280,11 @@ impl Chunks {
 fn header_entry(state: &State) -> Vec<u8> {
     let mut out = Encoder::new();
     out.u8(HEADER).u64(state.applied.0).u64(state.epoch.0).i64(state.newest_wall.0);
-    out.u32(state.clock_era).u64(state.cluster.0);
+    out.u32(state.clock_era);
+    state.servers.encode(&mut out);
     out.option(state.checkpoint, |out, index| {
         out.u64(index.0);
     });
-    encode_nodes(&state.voters, &mut out);
     out.list(state.members.values(), |out, member| member.encode(out));
     out.into_bytes()
 }

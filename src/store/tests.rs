@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use super::*;
-use crate::ident::{Boot, StoreId};
+use crate::ident::{Boot, ClusterId, StoreId};
 use crate::rng::Rng;
 use crate::time::Wall;
 
@@ -72,7 +72,7 @@ impl World {
         let job = || JobId(words[1].parse().unwrap());
         match words[0] {
             "lead" => Record::EpochStart { leader: node(words[1].parse().unwrap()) },
-            "vote" => Record::Config { cluster: ClusterId(5), voters: nodes(words[1]) },
+            "vote" => Record::Config(Servers::of(ClusterId(5), nodes(words[1]))),
             "node" => {
                 let store = StoreId(number("store").unwrap_or(9).unsigned_abs());
                 Record::Node(Member { store, ..member(words[1].parse().unwrap(), words[2]) })
@@ -286,7 +286,7 @@ fn cluster_records_change_what_they_name() {
     ] {
         assert_eq!(world.line(line), answer, "{line}");
     }
-    assert_eq!(world.state.config(), (ClusterId(5), nodes("1,2,3").as_slice()));
+    assert_eq!(*world.state.servers(), Servers::of(ClusterId(5), nodes("1,2,3")));
     let names: Vec<&str> = world.state.members().map(|member| &*member.name).collect();
     assert_eq!(names, ["one", "zwei"]);
     assert_eq!(world.state.member(node(3)), None);
@@ -762,7 +762,12 @@ const KINDS: [u8; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
 fn any_record(rng: &mut Rng, kind: u8) -> Record {
     let record = match kind {
         1 => Record::EpochStart { leader: any_node(rng) },
-        2 => Record::Config { cluster: ClusterId(any_number(rng)), voters: any_nodes(rng) },
+        2 => Record::Config(Servers {
+            cluster: ClusterId(any_number(rng)),
+            voters: any_nodes(rng),
+            learners: any_nodes(rng),
+            wanted: any_nodes(rng),
+        }),
         3 => Record::Node(Member {
             id: any_node(rng),
             store: StoreId(any_number(rng)),
@@ -1111,7 +1116,7 @@ fn next_plain_record(rng: &mut Rng, state: &State) -> Record {
             },
             replace: rng.chance(1, 4),
         }),
-        1 => Record::Config { cluster: ClusterId(5), voters: some_nodes(rng) },
+        1 => Record::Config(Servers::of(ClusterId(5), some_nodes(rng))),
         2 => Record::Node(member(rng.below(9) as u32 + 1, &any_text(rng, 9))),
         3..10 => {
             let put = put_of(rng, job);

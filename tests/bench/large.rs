@@ -13,7 +13,7 @@ use bellwether::journal::{
 };
 use bellwether::schedule::timing;
 use bellwether::store::{
-    Claim, End, Ending, Entry, Facts, Finished, JobPut, Record, SCHEMA, State, Trigger,
+    Claim, End, Ending, Entry, Facts, Finished, JobPut, Record, SCHEMA, Servers, State, Trigger,
 };
 use bellwether::time::{Second, Wall};
 use std::fs;
@@ -189,7 +189,7 @@ fn write_journal(jobs: u64, stamp: &Path, stamps: &Path) -> TempDir {
     let mut disk = SimStorage::new();
     let mut journal = begin(&mut disk);
     let now = Second(i64::try_from(unix_time().as_secs()).expect("in time"));
-    let config = Record::Config { cluster: OWNER.cluster, voters: vec![node()] };
+    let config = Record::Config(Servers::of(OWNER.cluster, vec![node()]));
     let firing = (0..FIRING).map(|number| {
         let spec = Spec {
             name: format!("firing-{number}"),
@@ -283,7 +283,7 @@ fn node() -> NodeId {
 
 fn begun() -> State {
     let mut state = State::new();
-    apply(&mut state, Record::Config { cluster: ClusterId(1), voters: vec![node()] });
+    apply(&mut state, Record::Config(Servers::of(ClusterId(1), vec![node()])));
     state
 }
 

@@ -202,7 +202,7 @@ fn records(node: NodeId, run: RunId) -> Vec<store::Record> {
     let key = RequestKey { text: "key".into(), print: 1, status: 201 };
     let keyed = Keyed { key, record: store::Record::JobPut(put("b")) };
     vec![
-        store::Record::Config { cluster: OWNER.cluster, voters: vec![node] },
+        store::Record::Config(store::Servers::of(OWNER.cluster, vec![node])),
         store::Record::EpochStart { leader: node },
         store::Record::Node(member),
         store::Record::JobPut(put("a")),

@@ -12,7 +12,7 @@ use crate::node::{
     Durable, Effect, Found, Identity, Input, Node, RELEASE, Raw, Settings, SnapshotNews,
     SnapshotPart, SnapshotWork, Word,
 };
-use crate::store::{Entry, Record, State};
+use crate::store::{Entry, Record, Servers, State};
 use crate::time::{Mono, Now};
 
 /// Chunks in a part.
@@ -42,7 +42,7 @@ fn id(number: u32) -> NodeId {
 }
 
 fn server(me: u32, now: Now) -> Server {
-    let record = Record::Config { cluster: ClusterId(1), voters: ALL.map(id).to_vec() };
+    let record = Record::Config(Servers::of(ClusterId(1), ALL.map(id).to_vec()));
     let first = Raw {
         index: Index(1),
         epoch: Epoch(0),

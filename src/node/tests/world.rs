@@ -19,7 +19,7 @@ use crate::node::{Batch, Effect, Input, Node, PATIENCE, Produced, Raw, Settings,
 use crate::rng::{Rng, stable_hash};
 use crate::run::order::{LauncherCommand, SpawnOrder};
 use crate::run::runs_log::RunsRecord;
-use crate::store::Record;
+use crate::store::{Record, Servers};
 use crate::time::{Mono, Now, Wall};
 
 /// 2026-06-01T00:00:00Z, when every world begins.
@@ -108,7 +108,7 @@ impl World {
         let mut rng = Rng::new(seed);
         let faults = Faults::drawn(&mut rng);
         let me = NodeId::new(9).unwrap();
-        let config = Record::Config { cluster: ClusterId(3), voters: vec![me] };
+        let config = Record::Config(Servers::of(ClusterId(3), vec![me]));
         let first = Raw {
             index: Index(1),
             epoch: Epoch(0),

@@ -20,7 +20,7 @@ use crate::node::{Effect, Input, Node, Raw, Settings, Word};
 use crate::rng::{Rng, mix, stable_hash};
 use crate::run::order::LauncherCommand;
 use crate::run::session::Said;
-use crate::store::Record;
+use crate::store::{Record, Servers};
 use crate::time::{Now, Wall};
 
 /// The most that a node's loop lets pass between two looks at what is due.
@@ -75,7 +75,7 @@ impl World {
     pub(super) fn of(count: usize, plan: Plan, mut rng: Rng) -> World {
         let id = |number: usize| NodeId::new(number as u32).unwrap();
         let voters = (1..=count).map(id).collect();
-        let config = Record::Config { cluster: ClusterId(3), voters };
+        let config = Record::Config(Servers::of(ClusterId(3), voters));
         let first = Raw {
             index: Index(1),
             epoch: Epoch(0),
