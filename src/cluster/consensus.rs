@@ -38,15 +38,15 @@ pub struct Start {
 /// One server's consensus.
 #[derive(Debug)]
 pub struct Consensus {
-    me: NodeId,
-    timing: Timing,
+    pub(super) me: NodeId,
+    pub(super) timing: Timing,
     election: Election,
-    log: Replication,
-    configs: Configs,
+    pub(super) log: Replication,
+    pub(super) configs: Configs,
     /// Whether this node may lead.
     electable: bool,
-    now: Now,
-    out: VecDeque<Act>,
+    pub(super) now: Now,
+    pub(super) out: VecDeque<Act>,
 }
 
 impl Consensus {
@@ -194,11 +194,6 @@ impl Consensus {
         }
     }
 
-    /// Whether a change of voters may begin: the office stands, and no other is under way.
-    pub fn may_change_voters(&self) -> bool {
-        self.log.is_established() && self.configs.newest_at() <= self.log.committed
-    }
-
     /// Records that [`Act::Read`] asked for, in order from there.
     pub fn records(&mut self, records: Vec<Raw>) {
         self.log.give(records, &mut self.out);
@@ -237,27 +232,6 @@ impl Consensus {
         }
         self.weigh_rounds();
         self.settle();
-    }
-
-    /// Hands over to `to`, if that has everything. False when it has not, or this node does not
-    /// lead.
-    pub fn transfer(&mut self, to: NodeId) -> bool {
-        let last = self.log.shape.last().index;
-        let until = self.now.mono + self.timing.candidacy;
-        let votes = self.configs.voters().is_some_and(|voters| voters.contains(to));
-        let Some(office) = self.log.office.as_mut().filter(|_| votes) else { return false };
-        if office.peers.get(&to).is_none_or(|peer| peer.matched < last) {
-            return false;
-        }
-        office.transfer = Some((to, until));
-        let envelope = Envelope { epoch: office.epoch, message: Message::Transfer };
-        self.out.push_back(Act::Send(to, envelope));
-        true
-    }
-
-    /// Whether the office is being handed over: nothing new should be appended.
-    pub fn is_handing_over(&self) -> bool {
-        self.log.office.as_ref().is_some_and(|office| office.transfer.is_some())
     }
 
     /// Says whether this node may lead.

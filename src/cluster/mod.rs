@@ -9,6 +9,7 @@
 //! hold is checked in `tests/checks.rs`, and told as conversations in `tests/testdata/transcripts`.
 #![forbid(unsafe_code)]
 
+mod changes;
 mod consensus;
 mod election;
 pub mod gossip;
@@ -22,6 +23,7 @@ mod shape;
 mod timing;
 mod voters;
 
+pub use changes::{LAG_MAX, LEARNERS_MAX};
 pub use consensus::{Consensus, Start};
 pub use election::{Election, Promise, Standing};
 pub use message::{Act, Append, Envelope, Message, Place, Raw};
