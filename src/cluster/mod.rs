@@ -12,6 +12,7 @@
 mod changes;
 mod consensus;
 mod election;
+pub mod genesis;
 pub mod gossip;
 mod message;
 mod office;
