@@ -37,6 +37,8 @@ pub enum Mistake {
     StaleCompletion,
     /// A second change of voters begins before the first is committed.
     TwoConfigChanges,
+    /// A read is served by who was the leader, without asking whether it still is.
+    ReadWithoutRound,
     /// A datagram is opened as often as it comes.
     ReplayWindowOff,
     /// A run is ordered before its claim is committed.

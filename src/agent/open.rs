@@ -30,6 +30,9 @@ pub(super) fn node_settings(
     node::Settings {
         name: settings.node_name.clone(),
         tags: settings.tags.clone(),
+        address: String::new(),
+        server: true,
+        work: true,
         default_zone: settings.timezone.clone().unwrap_or_else(|| system_zone(zones)),
         hosts: HostRule { names: settings.http_hosts.clone() },
         running_max: settings.running_max,

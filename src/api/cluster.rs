@@ -58,16 +58,18 @@ pub(super) fn members(call: &Call<'_>) -> Handled {
 }
 
 pub(super) fn leader(call: &Call<'_>) -> Handled {
-    let found = call
-        .view
-        .leader
-        .and_then(|(id, epoch)| call.view.state.member(id).map(|member| (member, epoch)));
-    let Some((member, epoch)) = found else {
-        return Err(unavailable("no_leader", "there is no leader at the moment"));
-    };
-    let mut object = member_object(call.view, member);
+    match leader_json(call.view) {
+        Some(body) => Ok(Answer::Now(call.json(200, body))),
+        None => Err(unavailable("no_leader", "there is no leader at the moment")),
+    }
+}
+
+/// Who leads; `None` while nobody is known to.
+pub(super) fn leader_json(view: &View<'_>) -> Option<Vec<u8>> {
+    let (id, epoch) = view.leader?;
+    let mut object = member_object(view, view.state.member(id)?);
     object.insert("epoch".into(), epoch.0.into());
-    Ok(Answer::Now(call.json(200, Value::Object(object).to_string().into_bytes())))
+    Some(Value::Object(object).to_string().into_bytes())
 }
 
 pub(super) fn is_leader(call: &Call<'_>) -> Handled {
@@ -98,7 +100,7 @@ fn array(view: &View<'_>, members: Vec<&Member>) -> Vec<u8> {
 
 /// The seed's member object and what v4 and we add. Without a network there is no address to
 /// show, and the port is 0.
-fn member_object(view: &View<'_>, member: &Member) -> Map<String, Value> {
+pub(super) fn member_object(view: &View<'_>, member: &Member) -> Map<String, Value> {
     let (address, port) = member.address.rsplit_once(':').unwrap_or((&member.address, "0"));
     let (status, status_text) = status_of(member);
     let leads = view.leader.is_some_and(|(id, _)| id == member.id);

@@ -78,7 +78,7 @@ pub(super) fn repeat(view: &View<'_>, key: &RequestKey, wants_pretty: bool) -> O
 pub(super) fn status_of(then: &Then) -> u16 {
     match then {
         Then::Stored { status, .. } => *status,
-        Then::Claimed { .. } => 200,
+        Then::Claimed { .. } | Then::Voters { .. } => 200,
         Then::Fixed(response) => response.status,
     }
 }

@@ -22,6 +22,7 @@ mod routes;
 mod shown;
 mod stream;
 mod tags;
+mod voters;
 
 pub use context::JobContext;
 pub use guard::{HostRule, Peer, Role};
@@ -46,6 +47,12 @@ pub const STARTING: &str = "starting";
 /// The code of a change that is refused, and of a node that is not ready, for want of room.
 pub const DISK_FULL: &str = "disk_full";
 
+/// The key of a query that asks for no less than what was answered to anybody.
+pub const CONSISTENT: &str = "consistent";
+
+/// Changes of voters are made one after another, under this name, which is no job's.
+pub const VOTERS_NAME: &str = "/voters";
+
 /// All that a handler may look at.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -63,6 +70,8 @@ pub struct View<'a> {
     pub me: NodeId,
     /// Its name.
     pub node_name: &'a str,
+    /// Whether it keeps the journal: a worker has nothing to show.
+    pub is_server: bool,
     /// Who leads, and in which epoch; `None` while nobody is known to.
     pub leader: Option<(NodeId, Epoch)>,
     /// Whether this node is established as leader, so that it may change things.
@@ -92,11 +101,16 @@ pub enum Answer {
     Restore(Box<Restore>),
     /// This node leaves the cluster, and answers when it has.
     Leave,
+    /// This node, which leads, hands over to that voter, or to the one that has most.
+    Transfer(Option<NodeId>),
+    /// This must see every change that was answered before it came: ask again when that is sure,
+    /// without [`CONSISTENT`].
+    Consistent,
     /// Only the leader can do that, and who asks may have it done.
     Forward,
 }
 
-/// A change of one job.
+/// A change of one job, or of who votes.
 #[derive(Debug)]
 pub struct Change {
     /// The job's name: changes of one name are made one after another, each seeing the last.
@@ -136,6 +150,11 @@ pub enum Then {
     },
     /// This, made before.
     Fixed(Response),
+    /// Who votes.
+    Voters {
+        /// Whether a person reads it.
+        pretty: bool,
+    },
 }
 
 /// Whether a job that is stored is run by hand in the same breath.
@@ -175,6 +194,10 @@ pub fn applied(view: &View<'_>, name: &str, then: Then, group: Index) -> Respons
     let job = view.state.job_named(name);
     match (then, job) {
         (Then::Fixed(response), _) => response,
+        (Then::Voters { pretty }, _) => {
+            let body = voters::shown(view);
+            Response::json(200, if pretty { crate::job::pretty(&body) } else { body })
+        }
         (Then::Stored { status, warnings, ignored, pretty, run_once }, Some(job)) => {
             let mut response = Response::json(status, shown::job(view, job, warnings, pretty));
             if status == 201 {
@@ -209,6 +232,11 @@ pub fn left(view: &View<'_>) -> Response {
     Response::json(200, cluster::members_json(view))
 }
 
+/// The answer to a request that this node hand over, when another leads.
+pub fn handed_over(view: &View<'_>) -> Response {
+    Response::json(200, cluster::leader_json(view).unwrap_or_else(|| b"{}".to_vec()))
+}
+
 /// The answer to a change whose record no longer applied when its turn came.
 pub fn overtaken() -> Response {
     Response::error(409, "conflict", "the job was changed at the same moment; nothing was done")
@@ -229,6 +257,10 @@ pub fn outcome_unknown() -> Response {
 fn answer(view: &View<'_>, request: &Request, peer: &Peer) -> Handled {
     let found = routes::find(request)?;
     guard::admit(view, request, peer, found.route.role, found.changes)?;
+    if !view.is_server && !found.route.on_worker {
+        let sentence = "this node is a worker, which keeps no jobs; ask a server";
+        return Err(unavailable("not_a_server", sentence));
+    }
     // Even "not found" could take back what was answered before the start.
     if found.route.role.is_some() && view.not_ready.contains(&STARTING) {
         let sentence = "this node does not yet know all of its journal; try again";
@@ -242,15 +274,26 @@ fn answer(view: &View<'_>, request: &Request, peer: &Peer) -> Handled {
     if found.changes && !view.established && !found.route.is_local {
         return Ok(Answer::Forward);
     }
+    let consistent = request.query.iter().any(|(key, _)| key == CONSISTENT);
+    if consistent && !found.changes && !found.route.on_worker {
+        return Ok(Answer::Consistent);
+    }
     let call = Call { view, request, peer, segments: &found.segments };
     let mut answer = (found.route.handler)(&call)?;
     match &mut answer {
+        // A change of voters may be repeated without one.
+        Answer::Change(change) if matches!(change.record, Record::Config(_)) => {}
         Answer::Change(change) => {
             let status = keys::status_of(&change.then);
             change.key = key.map(|key| RequestKey { status, ..key });
         }
         Answer::Restore(restore) => restore.key = key,
-        Answer::Now(_) | Answer::Stream(..) | Answer::Leave | Answer::Forward => {}
+        Answer::Now(_)
+        | Answer::Stream(..)
+        | Answer::Leave
+        | Answer::Transfer(_)
+        | Answer::Consistent
+        | Answer::Forward => {}
     }
     Ok(answer)
 }

@@ -1,7 +1,7 @@
 //! The table of routes: method, path, the role that it needs, and its handler.
 
 use super::guard::Role;
-use super::{Answer, Call, Handled, backup, cluster, executions, health, jobs, restore};
+use super::{Answer, Call, Handled, backup, cluster, executions, health, jobs, restore, voters};
 use crate::http::{Method, Request, Response};
 
 /// One row of the table.
@@ -15,6 +15,8 @@ pub(super) struct Route {
     changes: bool,
     /// Whether a node that does not lead does it itself.
     pub(super) is_local: bool,
+    /// Whether a worker does it, too.
+    pub(super) on_worker: bool,
     pub(super) handler: fn(&Call<'_>) -> Handled,
 }
 
@@ -25,32 +27,29 @@ pub(super) struct Found {
     pub(super) changes: bool,
 }
 
-const fn reads(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
+fn reads(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
     Route {
         method: Method::Get,
         path,
         role: Some(Role::Read),
         changes: false,
         is_local: true,
+        on_worker: false,
         handler,
     }
 }
 
-const fn shows_to(
-    path: &'static [&'static str],
-    role: Role,
-    handler: fn(&Call<'_>) -> Handled,
-) -> Route {
-    Route { method: Method::Get, path, role: Some(role), changes: false, is_local: true, handler }
+fn shows_to(path: &'static [&'static str], role: Role, handler: fn(&Call<'_>) -> Handled) -> Route {
+    Route { role: Some(role), ..reads(path, handler) }
 }
 
-const fn changes(
+fn changes(
     method: Method,
     path: &'static [&'static str],
     role: Role,
     handler: fn(&Call<'_>) -> Handled,
 ) -> Route {
-    Route { method, path, role: Some(role), changes: true, is_local: false, handler }
+    Route { method, role: Some(role), changes: true, is_local: false, ..reads(path, handler) }
 }
 
 fn local(
@@ -59,18 +58,18 @@ fn local(
     role: Role,
     handler: fn(&Call<'_>) -> Handled,
 ) -> Route {
-    Route { is_local: true, ..changes(method, path, role, handler) }
+    Route { is_local: true, on_worker: true, ..changes(method, path, role, handler) }
 }
 
-const fn open(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
-    Route { method: Method::Get, path, role: None, changes: false, is_local: true, handler }
+fn open(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
+    Route { role: None, on_worker: true, ..reads(path, handler) }
 }
 
 /// Every route. A path that stands here with other methods only is answered 405.
 fn table() -> [Route; 46] {
     use Method::{Delete, Get, Patch, Post, Put};
     [
-        reads(&["v1"], cluster::status),
+        Route { on_worker: true, ..reads(&["v1"], cluster::status) },
         reads(&["v1", "jobs"], jobs::list),
         changes(Post, &["v1", "jobs"], Role::Write, jobs::replace),
         changes(Patch, &["v1", "jobs"], Role::Write, jobs::merge),
@@ -107,11 +106,11 @@ fn table() -> [Route; 46] {
         changes(Post, &["v1", "restore"], Role::Admin, restore::restore),
         shows_to(&["v1", "backup"], Role::Admin, backup::backup),
         reads(&["v1", "audit"], later),
-        reads(&["v1", "voters"], later),
-        changes(Post, &["v1", "voters"], Role::Admin, later),
-        changes(Delete, &["v1", "voters", "*"], Role::Admin, later),
-        changes(Post, &["v1", "voters", "replace"], Role::Admin, later),
-        changes(Post, &["v1", "voters", "transfer"], Role::Admin, later),
+        reads(&["v1", "voters"], voters::list),
+        changes(Post, &["v1", "voters"], Role::Admin, voters::change),
+        changes(Delete, &["v1", "voters", "*"], Role::Admin, voters::remove),
+        changes(Post, &["v1", "voters", "replace"], Role::Admin, voters::replace),
+        changes(Post, &["v1", "voters", "transfer"], Role::Admin, voters::transfer),
         reads(&["v1", "openapi.json"], later),
         reads(&["metrics"], later),
         open(&["health"], health::health),

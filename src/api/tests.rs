@@ -13,6 +13,7 @@ mod lists;
 mod restore;
 mod routes;
 mod streams;
+mod voters;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ struct World {
     dispatch: Dispatch,
     zones: BTreeMap<String, Zone>,
     hosts: HostRule,
+    is_server: bool,
     established: bool,
     not_ready: Vec<&'static str>,
     now: Now,
@@ -53,6 +55,7 @@ impl World {
             dispatch: Dispatch::default(),
             zones: [("UTC".to_owned(), Zone::utc())].into(),
             hosts: HostRule { names: vec!["cron.example".into()] },
+            is_server: true,
             established: true,
             not_ready: Vec::new(),
             now: Now { mono: Mono(0), wall: NOON },
@@ -97,6 +100,7 @@ impl World {
             default_zone: "UTC",
             me: node(1),
             node_name: "n1",
+            is_server: self.is_server,
             leader: self.established.then_some((node(1), Epoch(1))),
             established: self.established,
             not_ready: &self.not_ready,
@@ -112,6 +116,13 @@ impl World {
         match handle(&self.view(), request, &self.peer) {
             Answer::Now(response) => response,
             Answer::Leave => left(&self.view()),
+            Answer::Transfer(_) => handed_over(&self.view()),
+            Answer::Consistent => {
+                let query = |(key, _): &(String, String)| key != CONSISTENT;
+                let mut request = request.clone();
+                request.query.retain(query);
+                self.answer(&request)
+            }
             Answer::Forward => unavailable("no_leader", "the node would ask the leader"),
             Answer::Stream(mut head, mut stream) => {
                 head.body = Body::Bytes(self.read(&mut stream));

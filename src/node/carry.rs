@@ -17,7 +17,8 @@ impl Node {
     /// has no way back without a disk or a launcher, so this ends.
     pub(super) fn carry(&mut self) {
         loop {
-            if let Some(instruction) = self.dispatch.poll() {
+            let decides = !self.is_handing_over();
+            if let Some(instruction) = decides.then(|| self.dispatch.poll()).flatten() {
                 self.instruct(instruction);
             } else if let Some(work) = self.worker.poll() {
                 self.work(work);

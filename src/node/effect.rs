@@ -3,7 +3,7 @@
 use crate::api::Peer;
 use crate::cluster::{Envelope, Promise, Raw};
 use crate::http::{Request, Response};
-use crate::ident::{Boot, Digest, Index, NodeId, RequestId, StreamId, Ticket};
+use crate::ident::{Boot, Digest, Epoch, Index, NodeId, RequestId, StreamId, Ticket};
 use crate::journal::Seam;
 use crate::run::order::{LauncherCommand, LauncherEvent, Process};
 use crate::run::runs_log::RunsRecord;
@@ -46,6 +46,9 @@ pub enum Input {
     Peer(NodeId, Word),
     /// What [`Effect::ReadSnapshot`] asked for, for that node.
     SnapshotPart(NodeId, SnapshotPart),
+    /// These nodes are servers, as gossip has it: a hint where a leader may be asked for. The shell
+    /// sends to them only when they have proven to be servers.
+    Servers(Vec<NodeId>),
     /// Records of the journal that [`Effect::ReadRecords`] asked for, in order from there.
     Records(Vec<Raw>),
     /// Stop in good order: start nothing, finish what is under way on the disk, then exit.
@@ -154,6 +157,14 @@ pub enum Word {
     Consensus(Envelope),
     /// Of runs.
     Session(session::Word),
+    /// Who leads?
+    WhoLeads,
+    /// This node does, in that epoch. Believed, so the shell takes it from servers alone.
+    Leads(NodeId, Epoch),
+    /// A read has come; what must it see?
+    ReadIndex(u64),
+    /// Everything up to there; or nobody can say.
+    ReadAt(u64, Option<Index>),
     /// A client's request, which only the leader can do. Who asks is known to the sender.
     Forward(u64, Peer, Box<Request>),
     /// The answer to that, and the record up to which the leader had applied the journal then.

@@ -1,8 +1,8 @@
 //! Follows the consensus: what it wants sent, kept, cut and applied, and who leads.
 
-use super::Node;
 use super::effect::{Effect, Level, Word};
 use super::office::BY_NODE;
+use super::{Leaving, Node};
 use crate::cluster::{Act, Raw};
 use crate::ident::{Epoch, Index};
 use crate::store::{Change, Entry, MemberState, Record, SCHEMA};
@@ -36,7 +36,8 @@ impl Node {
                 Act::Lost(epoch) => self.lost(epoch),
                 Act::Read(from) => self.effects.push_back(Effect::ReadRecords(from)),
                 Act::Snapshot(node) => self.offer_snapshot(node),
-                Act::ReadReady(..) | Act::ReadFailed(_) => {}
+                Act::ReadReady(number, index) => self.read_proven(number, Some(index)),
+                Act::ReadFailed(number) => self.read_proven(number, None),
                 Act::Halt(why) => self.effects.push_back(Effect::Halt(why.to_owned())),
             }
         }
@@ -76,11 +77,15 @@ impl Node {
     fn won(&mut self) {
         self.append(Record::EpochStart { leader: self.identity.node }, BY_NODE);
         // Before the first fire: a node that has left, or was never here, runs nothing.
-        let member = self.registration(MemberState::Registered);
+        let member = self.registration(match self.leaving {
+            Leaving::Registry { .. } => MemberState::Left,
+            Leaving::No | Leaving::Stopping | Leaving::Gone => MemberState::Registered,
+        });
         self.append(Record::Node(member), BY_NODE);
     }
 
     fn lost(&mut self, epoch: Epoch) {
+        self.early.clear();
         self.leave_office();
         self.log(Level::Warn, "leads no more", vec![("epoch", epoch.to_string())]);
     }

@@ -11,11 +11,14 @@ mod checkpoint;
 mod clock;
 mod effect;
 mod forward;
+mod handover;
 mod leading;
 mod office;
+mod reads;
 mod ready;
 mod requests;
 mod restore;
+mod seek;
 mod sessions;
 mod ship;
 mod space;
@@ -32,10 +35,10 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::api::{HostRule, Progress, Stream, View};
 use crate::cluster::{Config, Consensus, Place, Promise, Shape, Start, Timing, Voters};
 use crate::cron::Zones;
-use crate::ident::{Digest, Epoch, Index, RequestId, StreamId, Ticket};
+use crate::ident::{Digest, Epoch, Index, NodeId, RequestId, StreamId, Ticket};
 use crate::run::dispatch::Dispatch;
 use crate::run::runs_log::RunsRecord;
-use crate::run::session::{Sessions, Tether};
+use crate::run::session::{self, Sessions, Tether};
 use crate::run::worker::Worker;
 use crate::schedule::Scheduler;
 use crate::store::{Entry, State};
@@ -44,14 +47,23 @@ use crate::time::{Mono, Now, Wall};
 use checkpoint::Checkpoints;
 use clock::ClockGuard;
 use forward::Forwards;
+use handover::Handover;
+use reads::Reads;
 use requests::Requests;
 use restore::Restoring;
+use seek::Seek;
 use ship::Shipping;
 
 /// What a node must be told of itself.
 pub struct Settings {
     /// Its name.
     pub name: String,
+    /// Where others reach it; empty while it takes no part in a network.
+    pub address: String,
+    /// Whether it is a server, which keeps the journal and may vote; else a worker.
+    pub server: bool,
+    /// Whether it runs anything.
+    pub work: bool,
     /// Its tags, in order of key.
     pub tags: Vec<(String, String)>,
     /// The zone of a job that names none.
@@ -110,10 +122,14 @@ pub struct Node {
     is_scheduled: bool,
     dispatch: Dispatch,
     sessions: Sessions,
+    /// What was said to this node when it was elected and not established yet.
+    early: Vec<(NodeId, session::Word)>,
     tether: Tether,
+    seek: Seek,
     worker: Worker,
     requests: Requests,
     forwards: Forwards,
+    reads: Reads,
     restoring: Option<Restoring>,
     /// Answers on their way out, and whether each waits for outputs from the disk.
     streams: BTreeMap<StreamId, (Stream, bool)>,
@@ -125,6 +141,9 @@ pub struct Node {
     on_disk: VecDeque<OnDisk>,
     checkpoints: Checkpoints,
     shipping: Shipping,
+    /// Who could keep the journal: the registered servers.
+    servers: Vec<NodeId>,
+    handover: Option<Handover>,
     leaving: Leaving,
     effects: VecDeque<Effect>,
 }
@@ -143,8 +162,13 @@ struct OnDisk {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Leaving {
     No,
-    /// It leaves the registry first, and answers the request then; at the latest at that time.
-    Registry(Option<(RequestId, Mono)>),
+    /// It leaves the registry first.
+    Registry {
+        /// Who is answered then, or at the latest at that time.
+        request: Option<(RequestId, Mono)>,
+        /// When it ends all the same.
+        until: Mono,
+    },
     /// It stops as soon as nothing is on its way to the disk.
     Stopping,
     /// The exit is given out.
@@ -180,10 +204,13 @@ impl Node {
             is_scheduled: false,
             dispatch: Dispatch::default(),
             sessions: Sessions::default(),
+            early: Vec::new(),
             tether: Tether::new(seed),
+            seek: Seek::new(seed.rotate_left(7), now.mono),
             worker,
             requests: Requests::default(),
             forwards: Forwards::new(seed),
+            reads: Reads::new(seed.rotate_left(21)),
             restoring: None,
             streams: BTreeMap::new(),
             next_stream: 0,
@@ -193,9 +220,12 @@ impl Node {
             on_disk: VecDeque::new(),
             checkpoints: Checkpoints::new(checkpoint),
             shipping: Shipping::default(),
+            servers: Vec::new(),
+            handover: None,
             leaving: Leaving::No,
             effects: VecDeque::new(),
         };
+        node.note_servers();
         node.consensus.tick(now);
         node.settle_turn();
         node
@@ -223,6 +253,7 @@ impl Node {
             }
             Input::ZonesChanged => {}
             Input::Peer(from, word) => self.hear(from, word),
+            Input::Servers(servers) => self.servers_seen(servers),
             Input::SnapshotPart(to, part) => {
                 self.effects.push_back(Effect::Send(to, Word::SnapshotPart(part)));
             }
@@ -236,13 +267,17 @@ impl Node {
             self.consensus.tick(now);
         }
         self.follow_consensus();
+        self.tend_handover();
+        self.tend_voters();
+        self.look_for_leader();
         self.tend_sessions();
         self.ask_for_parts();
         self.worker.tick(now);
         self.answer_late();
         self.answer_forwards();
+        self.serve_reads();
         self.fire();
-        self.go_on_restoring(is_tick);
+        self.go_on_restoring(is_tick && !self.is_handing_over());
         self.settle_turn();
     }
 
@@ -261,9 +296,12 @@ impl Node {
         let waits = [
             consensus,
             sessions,
+            self.seek_due(),
             self.worker.poll_timeout(),
             self.late_at(),
+            self.handover_due(),
             self.forwards.late_at(),
+            self.reads.late_at(),
             self.shipping.poll_timeout(),
             clock,
             restore,
@@ -335,6 +373,7 @@ impl Node {
             default_zone: &self.settings.default_zone,
             me: self.identity.node,
             node_name: &self.settings.name,
+            is_server: self.settings.server,
             leader: self.leader(),
             established: self.established.is_some(),
             not_ready,

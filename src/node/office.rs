@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::clock::Look;
-use super::effect::{Durable, Effect, Level, Space};
-use super::requests::OUTCOME_WAIT;
+use super::effect::{Durable, Level, Space};
 use super::{Leaving, Node};
 use crate::cluster::{Place, Raw};
 use crate::ident::Index;
@@ -76,6 +75,7 @@ impl Node {
             && self.clock.is_trusted()
             && self.space != Space::Full
             && self.leaving == Leaving::No
+            && !self.is_handing_over()
             && !self.is_committing()
     }
 
@@ -110,33 +110,6 @@ impl Node {
         }
     }
 
-    /// Stops in good order.
-    pub(super) fn stop(&mut self) {
-        if self.leaving == Leaving::No {
-            self.log(Level::Info, "stopping", Vec::new());
-            self.leaving = Leaving::Stopping;
-        }
-    }
-
-    /// Leaves the registry; the answer to `request` follows when that is committed.
-    pub(super) fn leave(&mut self, request: Option<crate::ident::RequestId>) {
-        self.leaving = Leaving::Registry(request.map(|id| (id, self.now.mono + OUTCOME_WAIT)));
-        if self.established.is_some() {
-            let member = self.registration(MemberState::Left);
-            self.append(Record::Node(member), BY_NODE);
-        } else {
-            // The leader is asked to write that.
-            self.tether.greet_anew(self.now.mono);
-        }
-    }
-
-    pub(super) fn end_if_stopped(&mut self) {
-        if self.leaving == Leaving::Stopping && self.on_disk.is_empty() {
-            self.leaving = Leaving::Gone;
-            self.effects.push_back(Effect::Exit);
-        }
-    }
-
     /// The first record of the office is committed: from here on this node answers and fires.
     pub(super) fn establish(&mut self) {
         let Some(epoch) = self.consensus.election().leads() else { return };
@@ -150,6 +123,12 @@ impl Node {
         self.is_scheduled = true;
         self.scheduler.take_office(&self.state, &*self.zones, self.now);
         self.dispatch.take_office(epoch, &self.state, &self.scheduler, self.now);
+        self.hear_early();
+        self.announce();
+        if self.leaving != Leaving::No && self.consensus.heir().is_some() {
+            // Its registry is told at the beginning of the office that it has left.
+            self.hand_over(None, None);
+        }
     }
 
     /// Acts on what an applied record has changed.
@@ -212,20 +191,15 @@ impl Node {
     }
 
     fn members_changed(&mut self) {
+        self.note_servers();
         if self.established.is_some() {
             self.dispatch.members_changed(&self.state);
             self.welcome_registered();
         }
         let me = self.identity.node;
         let left = self.state.member(me).is_some_and(|member| member.state == MemberState::Left);
-        if let (true, Leaving::Registry(request)) = (left, self.leaving.clone()) {
-            if let Some((request, _)) = request {
-                let not_ready = self.not_ready();
-                let response = crate::api::left(&self.view(&not_ready));
-                self.effects.push_back(Effect::Reply(request, response));
-            }
-            self.log(Level::Info, "left the cluster", Vec::new());
-            self.leaving = Leaving::Stopping;
+        if left {
+            self.end_leaving();
         }
     }
 
@@ -235,9 +209,9 @@ impl Node {
             store: self.identity.store,
             boot: self.identity.boot,
             name: self.settings.name.clone(),
-            address: String::new(),
-            server: true,
-            work: true,
+            address: self.settings.address.clone(),
+            server: self.settings.server,
+            work: self.settings.work,
             tags: self.settings.tags.clone(),
             state,
         }
@@ -248,8 +222,8 @@ impl Node {
 mod tests {
     use super::*;
     use crate::ident::{Instance, JobId, RunId, StoreId};
-    use crate::node::Input;
     use crate::node::testing::{at, every_second, node_id, node_of_store, records_of};
+    use crate::node::{Effect, Input};
     use crate::run::order::{LauncherCommand, LauncherEvent};
     use crate::store::{Claim, End, RunState, Trigger};
 

@@ -17,7 +17,7 @@ impl Node {
         [
             (self.is_starting(), api::STARTING),
             (self.leader().is_none(), "no_leader"),
-            (self.leader().is_some() && !self.is_registered(), "not_registered"),
+            (self.leader().is_some() && !self.is_known(), "not_registered"),
             (!self.worker.has_launcher(), "no_launcher"),
             (!self.clock.is_trusted(), "clock"),
             (self.scheduler.waiting_for_zone() > 0, "zone_missing"),
@@ -30,10 +30,20 @@ impl Node {
         .collect()
     }
 
+    /// Whether the leader knows this start of the node.
+    fn is_known(&self) -> bool {
+        match self.settings.server {
+            true => self.is_registered(),
+            false => self.tether.is_open(),
+        }
+    }
+
     /// Whether the journal holds records from before the start that may be committed and are not
     /// applied yet. What this node has answered may lie in them.
     fn is_starting(&self) -> bool {
-        self.established.is_none() && (!self.has_commit || self.state.applied() < self.found)
+        self.settings.server
+            && self.established.is_none()
+            && (!self.has_commit || self.state.applied() < self.found)
     }
 }
 

@@ -85,10 +85,14 @@ impl Node {
         match api::handle(&self.view(&not_ready), &request, &peer) {
             Answer::Now(response) => self.reply(id, response),
             Answer::Stream(head, stream) => self.reply_stream(id, head, *stream),
-            Answer::Leave | Answer::Change(_) | Answer::Restore(_)
+            Answer::Leave | Answer::Change(_) | Answer::Restore(_) | Answer::Transfer(_)
                 if self.leaving != Leaving::No =>
             {
                 self.reply(id, stopping());
+            }
+            Answer::Change(_) | Answer::Restore(_) if self.is_handing_over() => {
+                let sentence = "another node is about to lead; try again in a moment";
+                self.reply(id, api::unavailable("no_leader", sentence));
             }
             Answer::Leave | Answer::Change(_) | Answer::Restore(_)
                 if self.space != Space::Enough =>
@@ -96,6 +100,7 @@ impl Node {
                 self.reply(id, disk_full());
             }
             Answer::Forward => self.forward(id, peer, request),
+            Answer::Consistent => self.read(id, peer, request),
             Answer::Restore(restore) => {
                 match restore.with_body(std::mem::take(&mut request.body)) {
                     Ok(restore) => self.begin_restore(id, restore),
@@ -103,6 +108,7 @@ impl Node {
                 }
             }
             Answer::Leave => self.leave(Some(id)),
+            Answer::Transfer(to) => self.hand_over(to, Some(id)),
             Answer::Change(change) => self.change(id, peer, request, *change),
         }
     }
@@ -129,8 +135,8 @@ impl Node {
             | store::Change::Skipped(job)
             | store::Change::Void(Some(job)) => Some(job),
             store::Change::ClockCorrected | store::Change::Restored(_) => None,
+            store::Change::Members => return self.unpark_name(api::VOTERS_NAME),
             store::Change::EpochStarted(_)
-            | store::Change::Members
             | store::Change::Ended(..)
             | store::Change::Checkpoint
             | store::Change::Staged
@@ -159,6 +165,12 @@ impl Node {
             // What the job owes can be decided only when it is known who may run it.
             let sentence = "this node has only just begun to lead; try again in a moment";
             self.reply(id, api::unavailable("starting", sentence));
+            return;
+        }
+        let is_config = matches!(change.record, Record::Config(_));
+        if is_config && !self.consensus.may_change_voters() {
+            let sentence = "a step to other voters is on its way to the journals; try again";
+            self.reply(id, api::unavailable("no_leader", sentence));
             return;
         }
         if self.moves_mark_unsurely(&change.record) {
@@ -322,7 +334,7 @@ impl Node {
                 warnings.push(NOT_RUN.to_owned());
                 Some(Then::Stored { status, warnings, ignored, pretty, run_once: RunOnce::No })
             }
-            (true, Then::Claimed { .. } | Then::Fixed(_)) => None,
+            (true, Then::Claimed { .. } | Then::Fixed(_) | Then::Voters { .. }) => None,
         };
         let response = match then {
             None => api::overtaken(),
@@ -340,8 +352,8 @@ impl Node {
     pub(super) fn late_at(&self) -> Option<Mono> {
         let change = self.requests.pending.values().next().map(|pending| pending.late_at);
         let leave = match self.leaving {
-            Leaving::Registry(Some((_, late_at))) => Some(late_at),
-            Leaving::Registry(None) | Leaving::No | Leaving::Stopping | Leaving::Gone => None,
+            Leaving::Registry { request, .. } => request.map(|(_, late_at)| late_at),
+            Leaving::No | Leaving::Stopping | Leaving::Gone => None,
         };
         [change, leave].into_iter().flatten().min()
     }
@@ -350,7 +362,7 @@ impl Node {
     /// it, so its job and its key stay taken until then.
     pub(super) fn answer_late(&mut self) {
         while self.late_at().is_some_and(|at| at <= self.now.mono) {
-            if let Leaving::Registry(request) = &mut self.leaving {
+            if let Leaving::Registry { request, .. } = &mut self.leaving {
                 if let Some((request, _)) = request.take_if(|(_, at)| *at <= self.now.mono) {
                     self.reply(request, api::outcome_unknown());
                     continue;
@@ -384,7 +396,7 @@ impl Node {
         if let Some(restoring) = self.restoring.take() {
             self.reply(restoring.request(), api::outcome_unknown());
         }
-        if matches!(self.leaving, Leaving::Registry(_)) {
+        if matches!(self.leaving, Leaving::Registry { .. }) {
             // The next leader is asked to write that this node has left.
             self.tether.greet_anew(self.now.mono);
         }

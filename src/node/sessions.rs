@@ -20,6 +20,10 @@ impl Node {
                 self.follow_consensus();
             }
             Word::Session(word) => self.hear_session(from, word),
+            Word::ReadIndex(number) => self.read_asked(from, number),
+            Word::ReadAt(number, index) => self.read_told(from, number, index),
+            Word::WhoLeads => self.point(from),
+            Word::Leads(leader, epoch) => self.pointed(leader, epoch),
             Word::SnapshotPart(part) => self.part_came(from, part),
             Word::SnapshotWanted(index, part) => self.part_wanted(from, index, part),
             Word::Forward(number, peer, request) => self.forwarded(from, number, peer, request),
@@ -32,7 +36,8 @@ impl Node {
     /// Who leads, as far as this node knows: itself from when its office is established.
     pub(super) fn leader(&self) -> Option<(NodeId, Epoch)> {
         let me = self.identity.node;
-        let other = self.consensus.election().leader().filter(|&(node, _)| node != me);
+        let heard = self.consensus.election().leader().filter(|&(node, _)| node != me);
+        let other = heard.into_iter().chain(self.seek.pointed()).max_by_key(|&(_, epoch)| epoch);
         self.established.map(|epoch| (me, epoch)).or(other)
     }
 
@@ -57,7 +62,7 @@ impl Node {
         } else if self.tether.poll_timeout().is_some_and(|at| at <= self.now.mono) {
             let me = self.registration(match self.leaving {
                 Leaving::No | Leaving::Stopping | Leaving::Gone => MemberState::Registered,
-                Leaving::Registry(_) => MemberState::Left,
+                Leaving::Registry { .. } => MemberState::Left,
             });
             let may_greet = self.may_greet();
             if let Some((to, word)) = self.tether.tick(&me, may_greet, self.now.mono) {
@@ -88,7 +93,9 @@ impl Node {
         if self.is_registered() && !self.dispatch.is_reachable(me) {
             self.dispatch.session_began(&self.state, me, self.now);
         }
-        for node in self.sessions.waiting() {
+        let is_so = |wants: &&Member| self.state.member(wants.id) == Some(*wants);
+        let waiting = self.sessions.waiting().filter(is_so).map(|wants| wants.id);
+        for node in waiting.collect::<Vec<_>>() {
             self.welcome(node);
         }
     }
@@ -98,15 +105,38 @@ impl Node {
         if self.established.is_some() {
             return self.hear_node(from, word);
         }
+        // Who follows hears of a leader before that is established, and greets it at once.
+        if self.consensus.election().leads() == Some(word.epoch) {
+            if self.early.len() < session::SESSIONS_MAX {
+                self.early.push((from, word));
+            }
+            return;
+        }
         match self.tether.hear(from, word, now.mono) {
             Heard::Nothing => {}
-            Heard::Begun => self.worker.report_ends(),
+            Heard::Begun => self.session_began(),
             Heard::Order(order) => self.worker.order(*order, now),
             Heard::Question(run) => self.worker.question(run),
             Heard::Settle(run) => self.worker.settled(run, now),
             Heard::Refused(why) => {
                 self.log(Level::Warn, "the leader refuses this node", vec![("why", why)]);
             }
+        }
+    }
+
+    /// Hears those who have greeted this node before its office was established.
+    pub(super) fn hear_early(&mut self) {
+        for (from, word) in std::mem::take(&mut self.early) {
+            self.hear_node(from, word);
+        }
+    }
+
+    /// The leader has written down what this node said of itself.
+    fn session_began(&mut self) {
+        self.worker.report_ends();
+        // A server sees it in its own state.
+        if !self.settings.server {
+            self.end_leaving();
         }
     }
 
@@ -128,7 +158,7 @@ impl Node {
         }
         if self.state.member(node) == Some(&member) {
             self.welcome(node);
-        } else {
+        } else if !self.is_handing_over() {
             self.append(Record::Node(member), BY_NODE);
         }
     }
@@ -151,12 +181,11 @@ impl Node {
     }
 
     fn welcome(&mut self, node: NodeId) {
-        let is_there = |member: &Member| member.state == MemberState::Registered;
-        if !self.state.member(node).is_some_and(is_there) {
-            return;
-        }
-        if let Some(word) = self.sessions.welcome(node, self.now.mono) {
-            self.send(node, word);
+        let Some(state) = self.state.member(node).map(|member| member.state) else { return };
+        let Some(word) = self.sessions.welcome(node, self.now.mono) else { return };
+        self.send(node, word);
+        // Who has left is told that it is written down, and nothing else.
+        if state == MemberState::Registered {
             self.dispatch.session_began(&self.state, node, self.now);
         }
     }

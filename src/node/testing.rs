@@ -77,6 +77,9 @@ pub(super) fn node_of_store(store: StoreId, records: Vec<Record>, seconds: i64) 
     let settings = Settings {
         name: "n".into(),
         tags: Vec::new(),
+        address: String::new(),
+        server: true,
+        work: true,
         default_zone: "UTC".into(),
         hosts: HostRule::default(),
         running_max: 1,

@@ -266,8 +266,8 @@ pub struct Sessions {
 #[derive(Debug)]
 struct Session {
     number: u64,
-    /// Whether it has been welcomed: its registration is committed.
-    is_open: bool,
+    /// What it wants to be registered as; `None` once it has been welcomed, that being committed.
+    wants: Option<Box<Member>>,
     say_next: u64,
     hear_next: u64,
     heard: Mono,
@@ -300,18 +300,18 @@ impl Sessions {
 
     /// Whether `node` has a session.
     pub fn is_open(&self, node: NodeId) -> bool {
-        self.of.get(&node).is_some_and(|session| session.is_open)
+        self.of.get(&node).is_some_and(|session| session.wants.is_none())
     }
 
-    /// The nodes that have greeted and are not welcomed yet.
-    pub fn waiting(&self) -> Vec<NodeId> {
-        self.of.iter().filter(|(_, session)| !session.is_open).map(|(&node, _)| node).collect()
+    /// What the nodes want to be registered as that have greeted and are not welcomed yet.
+    pub fn waiting(&self) -> impl Iterator<Item = &Member> {
+        self.of.values().filter_map(|session| session.wants.as_deref())
     }
 
     /// Whether `node` has a session and was heard lately: it may be chosen before another.
     pub fn is_hale(&self, node: NodeId, now: Mono) -> bool {
         let wait = self.beat() * BEATS_UNTIL_DOUBTED;
-        let hale = |session: &Session| session.is_open && now.since(session.heard) <= wait;
+        let hale = |own: &Session| own.wants.is_none() && now.since(own.heard) <= wait;
         self.of.get(&node).is_some_and(hale)
     }
 
@@ -326,8 +326,8 @@ impl Sessions {
                 return FromNode::Nothing;
             }
             let (number, hear_next, beat_at) = (word.session, 1, now + self.beat());
-            let session =
-                Session { number, is_open: false, say_next: 0, hear_next, heard: now, beat_at };
+            let wants = Some(member.clone());
+            let session = Session { number, wants, say_next: 0, hear_next, heard: now, beat_at };
             self.of.insert(from, session);
             return FromNode::Greeting(member);
         }
@@ -356,8 +356,8 @@ impl Sessions {
     /// The registration of `node` is committed: its session begins. `None` when it has not asked
     /// for one, or has one.
     pub fn welcome(&mut self, node: NodeId, now: Mono) -> Option<Word> {
-        let session = self.of.get_mut(&node).filter(|session| !session.is_open)?;
-        session.is_open = true;
+        let session = self.of.get_mut(&node).filter(|session| session.wants.is_some())?;
+        session.wants = None;
         let beat = self.beat();
         self.say(node, Said::Welcome(now, beat))
     }
@@ -395,7 +395,7 @@ impl Sessions {
             session.beat_at = now + beat;
             if !patient && now.since(session.heard) >= beat * BEATS_UNTIL_OVER {
                 over.push(node);
-            } else if session.is_open {
+            } else if session.wants.is_none() {
                 due.push(node);
             }
         }

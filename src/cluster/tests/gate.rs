@@ -56,6 +56,7 @@ fn shown_by(mistake: Mistake) -> Shown {
         | Mistake::NoSessionMeansSkip
         | Mistake::MissedWrittenForStarted
         | Mistake::SnapshotWithoutOpenRuns
+        | Mistake::ReadWithoutRound
         | Mistake::ApplyReadsClock => panic!("{mistake:?} is not seen by servers alone"),
     }
 }

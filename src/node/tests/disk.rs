@@ -80,15 +80,16 @@ impl Snapshot {
 }
 
 impl Disk {
-    pub(super) fn new(node: NodeId, store: StoreId, first: Raw) -> Disk {
+    /// The disk of a node, with the first record of the cluster if it is one of the founders.
+    pub(super) fn new(node: NodeId, store: StoreId, first: Option<Raw>) -> Disk {
         let promise = Promise::default();
         Disk {
             identity: Identity { node, store, boot: Boot(1), promise },
             snapshot: None,
             snapshot_bytes: 0,
-            behind: vec![first.clone()],
+            behind: first.iter().cloned().collect(),
             runs: Vec::new(),
-            history: vec![first],
+            history: first.into_iter().collect(),
             covered: Place::default(),
             queue: VecDeque::new(),
             writing: None,

@@ -62,6 +62,9 @@ fn server(me: u32, now: Now) -> Server {
     let settings = Settings {
         name: format!("n{me}"),
         tags: Vec::new(),
+        address: String::new(),
+        server: true,
+        work: true,
         default_zone: "UTC".into(),
         hosts: HostRule::default(),
         running_max: 1,

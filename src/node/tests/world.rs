@@ -122,7 +122,7 @@ impl World {
             mono: 5 * SECOND,
             wall: BEGIN,
             node: None,
-            disk: Disk::new(me, StoreId(7), first),
+            disk: Disk::new(me, StoreId(7), Some(first)),
             launcher: Launcher::new(),
             oracle: Oracle::new(),
             asked: BTreeMap::new(),
@@ -328,6 +328,9 @@ impl World {
         let settings = Settings {
             name: "n1".into(),
             tags: vec![("role".into(), "web".into())],
+            address: String::new(),
+            server: true,
+            work: true,
             default_zone: "UTC".into(),
             hosts: HostRule::default(),
             running_max: self.running_max,

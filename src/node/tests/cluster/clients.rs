@@ -6,7 +6,7 @@ use super::super::jobs::random_job;
 use super::world::World;
 use crate::api::{Peer, Role};
 use crate::http::{Body, Headers, Method, Request, Response};
-use crate::ident::RequestId;
+use crate::ident::{Index, RequestId};
 use crate::node::{Input, Produced};
 use crate::rng::Rng;
 
@@ -33,6 +33,8 @@ pub(super) struct Asked {
     pub(super) machine: usize,
     wish: Wish,
     at: u64,
+    /// What the answer must see.
+    sees: Option<Index>,
 }
 
 pub(super) struct Clients {
@@ -45,6 +47,8 @@ pub(super) struct Clients {
     pub(super) next_at: u64,
     gap: u64,
     pub(super) answers: BTreeMap<u16, u64>,
+    /// The newest record of a change that was answered.
+    answered: Option<Index>,
 }
 
 impl Clients {
@@ -58,6 +62,7 @@ impl Clients {
             next_at: 3 * SECOND,
             gap,
             answers: BTreeMap::new(),
+            answered: None,
         }
     }
 
@@ -131,7 +136,9 @@ impl World {
         self.clients.next += 1;
         let who = format!("r{}", self.clients.next);
         let (method, path) = line;
-        let changes = method != Method::Get;
+        // Asking for voters that are there, and for another leader, writes nothing.
+        let writes = !path.starts_with("/v1/voters") && path != "/v1/leave";
+        let changes = method != Method::Get && writes;
         let (path, body) = (path.to_owned(), body.to_owned());
         let wish = Wish { who: who.clone(), method, path, body, keyed: false, changes, tries: 0 };
         self.ask(machine, wish);
@@ -155,10 +162,21 @@ impl World {
         if wish.keyed {
             headers.push("Idempotency-Key", wish.who.as_str());
         }
+        // Every other read is to see all that was answered before.
+        let reads = wish.method == Method::Get && wish.path.starts_with("/v1/");
+        let (path, asked) = match wish.path.strip_suffix("?consistent") {
+            Some(path) => (path, true),
+            None => (wish.path.as_str(), false),
+        };
+        let consistent = asked || (reads && id.is_multiple_of(2));
+        let sees = self.clients.answered.filter(|_| consistent);
         let request = Request {
             method: wish.method.clone(),
-            path: wish.path.clone(),
-            query: Vec::new(),
+            path: path.to_owned(),
+            query: consistent
+                .then(|| ("consistent".to_owned(), String::new()))
+                .into_iter()
+                .collect(),
             headers,
             body: wish.body.clone().into_bytes(),
             host: Some("localhost".into()),
@@ -166,7 +184,7 @@ impl World {
         };
         let who = wish.who.clone();
         let peer = Peer { role: Some(Role::Admin), who, on_unix_socket: true };
-        self.clients.asked.insert(id, Asked { machine, wish, at: t });
+        self.clients.asked.insert(id, Asked { machine, wish, at: t, sees });
         let request = Box::new(request);
         self.input(machine, Input::Request { id: RequestId(id), peer, request });
     }
@@ -205,6 +223,11 @@ impl World {
         }
         assert_ne!(status, 500, "{what}: {response:?}");
         self.wishes.insert(who.clone(), status);
+        if !asked.wish.changes {
+            let applied = self.machines[machine].node.as_ref().unwrap().state().applied();
+            let sees = asked.sees.is_none_or(|index| applied >= index || status == 503);
+            assert!(sees, "{what} sees {applied}, and {:?} was answered before", asked.sees);
+        }
         if let Body::Stream(stream) = response.body {
             let mut bytes = Vec::new();
             let node = self.machines[machine].node.as_mut().unwrap();
@@ -226,6 +249,7 @@ impl World {
                 // After ten seconds, by its own clock, it does not wait any longer.
                 let reads = applied >= index || waited >= 99 * SECOND / 10;
                 assert!(reads, "{what}: who asks there now does not see what was answered");
+                self.clients.answered = self.clients.answered.max(Some(index));
             }
             // Nobody can know.
             504 => self.ask_again(asked.wish),

@@ -61,6 +61,9 @@ impl Clock {
 
 pub(super) struct Machine {
     pub(super) id: NodeId,
+    /// Whether it keeps the journal, and whether it runs anything.
+    pub(super) server: bool,
+    pub(super) work: bool,
     pub(super) disk: Disk,
     pub(super) launcher: Launcher,
     pub(super) node: Option<Node>,
@@ -93,7 +96,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(number: u32, first: Raw, rng: &mut Rng) -> Machine {
+    pub(super) fn new(number: u32, first: Option<Raw>, rng: &mut Rng) -> Machine {
         let id = NodeId::new(number).unwrap();
         let mut own = Rng::new(rng.next_u64());
         let clock = Clock {
@@ -104,6 +107,8 @@ impl Machine {
         };
         Machine {
             id,
+            server: true,
+            work: true,
             disk: Disk::new(id, StoreId(u64::from(number) + 100), first),
             launcher: Launcher::new(),
             node: None,

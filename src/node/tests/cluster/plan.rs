@@ -35,6 +35,12 @@ pub(super) enum Fault {
     OneWay(usize, usize, u64),
     /// The connection breaks, and all that is on its way in it is lost.
     Break(usize, usize),
+    /// The node leaves, and is started again so much later.
+    Leave(usize, u64),
+    /// The leader is asked to hand over to that voter.
+    Transfer(usize),
+    /// It is asked that this node vote, or not.
+    Vote(usize, bool),
     /// Whoever leads then is what happens to.
     Leader(Box<Fault>),
 }
@@ -58,13 +64,18 @@ impl Plan {
         Plan { items: Vec::new(), weather: Weather::default(), span, steps: false, mid: 0 }
     }
 
-    pub(super) fn drawn(rng: &mut Rng, count: usize) -> Plan {
+    /// The plan of a world of so many nodes; `changes` says whether voters and leaders are changed
+    /// on purpose, too.
+    pub(super) fn drawn(rng: &mut Rng, count: usize, changes: bool) -> Plan {
         let span = match rng.below(8) {
             0 => 240 * SECOND,
             _ => (20 + rng.below(50)) * SECOND,
         };
         let steps = rng.chance(1, 4);
         let mut kinds: Vec<u64> = (0..KINDS).filter(|_| rng.chance(1, 3)).collect();
+        if changes {
+            kinds.extend(KINDS..KINDS + CHANGES);
+        }
         kinds.retain(|&kind| kind != STEP || steps);
         let mut one_in = |most: u64| if rng.chance(1, 2) { 2 + rng.below(most) } else { 0 };
         let weather = match count {
@@ -93,6 +104,8 @@ impl Plan {
 }
 
 const KINDS: u64 = 13;
+/// Those that change who votes and leads come from here on, in worlds that may change.
+const CHANGES: u64 = 3;
 const STEP: u64 = 7;
 
 fn fault(kind: u64, rng: &mut Rng, count: usize) -> Fault {
@@ -122,6 +135,9 @@ fn fault(kind: u64, rng: &mut Rng, count: usize) -> Fault {
             Fault::Part(side, longer)
         }
         11 => Fault::OneWay(one, other, span),
+        KINDS => Fault::Leave(one, span),
+        14 => Fault::Transfer(one),
+        15 => Fault::Vote(one, rng.chance(2, 3)),
         _ => Fault::Break(one, other),
     };
     if rng.chance(1, 3) { Fault::Leader(Box::new(fault)) } else { fault }
@@ -143,6 +159,9 @@ impl Fault {
             Fault::Part(_, span) => Fault::Part(BTreeSet::from([one]), span),
             Fault::OneWay(_, to, span) => Fault::OneWay(one, to, span),
             Fault::Break(_, to) => Fault::Break(one, to),
+            Fault::Leave(_, span) => Fault::Leave(one, span),
+            Fault::Transfer(to) => Fault::Transfer(to),
+            Fault::Vote(_, votes) => Fault::Vote(one, votes),
             Fault::All(span) => Fault::All(span),
             Fault::Leader(fault) => fault.at(one),
         }

@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use super::machine::{MS, SECOND};
 use super::plan::{Fault, Plan};
-use super::world::World;
+use super::world::{Crew, World};
 use crate::http::Method;
 use crate::ident::RunId;
 use crate::mistake::{Making, Mistake};
 use crate::rng::Rng;
-use crate::store::End;
+use crate::store::{End, MemberState};
 
 /// A cluster of so many nodes in which nothing goes wrong by itself, and that has a leader.
 pub(super) fn calm(count: usize, seed: u64) -> World {
-    let mut world = World::of(count, Plan::calm(0), Rng::new(seed)).without_clients();
+    calm_with(Crew::of(count), seed)
+}
+
+fn calm_with(crew: Crew, seed: u64) -> World {
+    let mut world = World::of(crew, Plan::calm(0), Rng::new(seed)).without_clients();
     world.machines.iter_mut().for_each(|machine| machine.launcher.quick = true);
     world.pass(5 * SECOND);
     assert!(world.leader().is_some(), "nobody leads");
@@ -181,4 +185,104 @@ fn a_run_that_is_ordered_twice_is_promised_once() {
 fn a_run_that_is_promised_twice_is_seen() {
     let _making = Making::new(Some(Mistake::NoWorkerDedup));
     assert!(std::panic::catch_unwind(ordered_twice).is_err());
+}
+
+/// Who votes, as it is committed.
+fn voters(world: &World) -> Vec<u32> {
+    world.watch.oracle.state.servers().voters.iter().map(|node| node.get()).collect()
+}
+
+fn leads(world: &World, at: usize) -> bool {
+    world.leader() == Some(at)
+}
+
+/// One node becomes three and then others, while a job fires each second; each that leads is made
+/// to go. No due time is late by more than a moment, for nobody has to be missed first.
+#[test]
+fn voters_come_and_go_while_jobs_fire() {
+    let mut world = calm_with(Crew { voters: 1, spares: 2, workers: 1 }, 7);
+    for machine in &mut world.machines {
+        (machine.launcher.lasts, machine.running_max) = (Some(Duration::from_millis(100)), 100);
+    }
+    let job = r#"{"name":"a","schedule":"* * * * * *","command":"true","run_on":"all"}"#;
+    assert_eq!(ask(&mut world, 0, (Method::Post, "/v1/jobs"), job), 201);
+    assert_eq!(world.watch.oracle.state.servers().learners.len(), 2, "they learn");
+    assert_eq!(ask(&mut world, 3, (Method::Get, "/v1/jobs"), ""), 503, "a worker has none");
+    let add = r#"{"add":["n2","n3"]}"#;
+    assert_eq!(ask(&mut world, 1, (Method::Post, "/v1/voters"), add), 200);
+    world.run_to("three voters", |world| voters(world) == [1, 2, 3]);
+    assert_eq!(ask(&mut world, 1, (Method::Post, "/v1/voters"), add), 200, "it is so already");
+    let to = r#"{"to":"n2"}"#;
+    assert_eq!(ask(&mut world, 2, (Method::Post, "/v1/voters/transfer"), to), 200);
+    assert!(leads(&world, 1));
+    assert_eq!(ask(&mut world, 2, (Method::Delete, "/v1/voters/n2"), ""), 200);
+    world.run_to("two voters", |world| voters(world) == [1, 3]);
+    world.run_to("another leader", |world| world.leader().is_some_and(|at| at != 1));
+    // Whoever is asked may not have heard yet who leads now.
+    world.pass(SECOND);
+    let replace = r#"{"old":"n1","new":"n2"}"#;
+    assert_eq!(ask(&mut world, 1, (Method::Post, "/v1/voters/replace"), replace), 200);
+    world.run_to("others", |world| voters(world) == [2, 3]);
+    world.pass(5 * SECOND);
+    for machine in &world.machines {
+        let count = machine.launcher.started.len();
+        assert!(count > 5, "{} runs it {count} times", machine.id);
+    }
+    world.heal();
+}
+
+/// A leader that leaves or stops hands over first: the next one leads long before anybody would
+/// have missed it.
+#[test]
+fn a_leader_that_goes_hands_over_first() {
+    for leaves in [true, false] {
+        for seed in 0..4 {
+            let mut world = calm(3, seed);
+            let leader = world.leader().unwrap();
+            let fault = if leaves { Fault::Leave } else { Fault::Stop };
+            world.fault(fault(leader, 30 * SECOND));
+            world.pass(SECOND / 2);
+            let next = world.leader().expect("another leads at once");
+            assert_ne!(next, leader);
+            assert!(world.machines[leader].node.is_none(), "it has ended");
+            let member = world.watch.oracle.state.member(world.machines[leader].id);
+            let has_left = member.is_some_and(|member| member.state == MemberState::Left);
+            assert_eq!(has_left, leaves);
+            world.heal();
+        }
+    }
+}
+
+/// A leader stands still, cut off, while others elect another, which changes something. It is asked
+/// in the moment in which it wakes, and still believes that it leads.
+fn read_of_a_leader_that_was() {
+    let mut world = calm(3, 2);
+    let (leader, other) = (world.leader().unwrap(), follower(&world));
+    world.fault(Fault::Part(BTreeSet::from([leader]), 20 * SECOND));
+    world.fault(Fault::Pause(leader, 8 * SECOND));
+    world.pass(6 * SECOND);
+    let job = r#"{"name":"a","schedule":"@manually","command":"true"}"#;
+    assert_eq!(ask(&mut world, other, (Method::Post, "/v1/jobs"), job), 201);
+    let wakes = world.machines[leader].paused_until;
+    world.run_until(wakes - 1);
+    world.t = wakes;
+    let who = world.wish(leader, (Method::Get, "/v1/jobs?consistent"), "");
+    world.pass(5 * SECOND);
+    assert_eq!(world.wishes[&who], 503, "it can't say");
+    world.pass(15 * SECOND);
+    for at in 0..3 {
+        assert_eq!(ask(&mut world, at, (Method::Get, "/v1/jobs/a?consistent"), ""), 200);
+    }
+    world.heal();
+}
+
+#[test]
+fn a_consistent_read_sees_what_another_leader_has_answered() {
+    read_of_a_leader_that_was();
+}
+
+#[test]
+fn a_read_that_is_served_without_asking_a_majority_is_seen() {
+    let _making = Making::new(Some(Mistake::ReadWithoutRound));
+    assert!(std::panic::catch_unwind(read_of_a_leader_that_was).is_err());
 }

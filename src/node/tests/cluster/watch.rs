@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::super::disk;
 use super::super::oracle::Oracle;
 use super::machine::Machine;
-use crate::ident::{Epoch, Index, JobId, RunId};
+use crate::ident::{Epoch, Index, JobId, NodeId, RunId};
 use crate::job::Spec;
 use crate::node::Raw;
 use crate::rng::{mix, stable_hash};
@@ -43,6 +43,8 @@ struct Claimed {
 pub(super) struct Watch {
     pub(super) oracle: Oracle,
     pub(super) committed: Vec<Raw>,
+    /// Who votes by that.
+    voters: Vec<NodeId>,
     claims: BTreeMap<Index, Claimed>,
     /// Who was answered that nothing was changed.
     pub(super) refused: BTreeSet<String>,
@@ -61,6 +63,7 @@ impl Watch {
         Watch {
             oracle: Oracle::new(),
             committed: Vec::new(),
+            voters: Vec::new(),
             claims: BTreeMap::new(),
             refused: BTreeSet::new(),
             leaders: BTreeMap::new(),
@@ -94,10 +97,18 @@ impl Watch {
             let at = history.binary_search_by_key(&index, |raw| raw.index);
             found.extend(at.ok().map(|at| &history[at]));
         }
-        let covered = machines.iter().filter(|machine| machine.disk.covers(index)).count();
-        let majority = machines.len() / 2 + 1;
-        let copies = |raw: &Raw| covered + found.iter().filter(|other| **other == raw).count();
-        let raw = found.iter().find(|raw| copies(raw) >= majority).map(|raw| (*raw).clone());
+        let has = |node: NodeId, raw: &Raw| {
+            let disk = &machines.iter().find(|machine| machine.id == node).unwrap().disk;
+            let at = disk.history.binary_search_by_key(&index, |raw| raw.index);
+            disk.covers(index) || at.is_ok_and(|at| disk.history[at] == *raw)
+        };
+        let carried = |raw: &Raw| {
+            let carried = |voters: &Vec<NodeId>| {
+                voters.iter().filter(|node| has(**node, raw)).count() * 2 > voters.len()
+            };
+            self.voters_at(raw, machines).iter().any(carried)
+        };
+        let raw = found.iter().find(|raw| carried(raw)).map(|raw| (*raw).clone());
         let id = machines[at].id;
         let raw = raw.unwrap_or_else(|| {
             panic!("{id} applies record {index}, which is not on the disks of a majority")
@@ -107,10 +118,28 @@ impl Watch {
         if self.told {
             println!("  {:.3}: {entry:?}", t as f64 / 1e9);
         }
+        if let Record::Config(servers) = &entry.record {
+            self.voters.clone_from(&servers.voters);
+        }
         self.committed.push(raw);
         assert!(!self.refused.contains(&entry.actor), "{} was refused: {entry:?}", entry.actor);
         let change = self.oracle.take(entry.clone(), machines);
         self.take(&entry, &change, machines, t);
+    }
+
+    /// Who may decide of a record: those whom it makes voters or else those who voted before it,
+    /// and those of a configuration behind it that is not committed yet.
+    fn voters_at(&self, raw: &Raw, machines: &[Machine]) -> Vec<Vec<NodeId>> {
+        let voters = |raw: &Raw| match disk::decode(raw).record {
+            Record::Config(servers) => Some(servers.voters),
+            _ => None,
+        };
+        let behind = |machine: &Machine| {
+            let from = machine.disk.history.partition_point(|other| other.index <= raw.index);
+            machine.disk.history[from..].iter().find_map(voters)
+        };
+        let own = voters(raw).unwrap_or_else(|| self.voters.clone());
+        machines.iter().filter_map(behind).chain([own]).collect()
     }
 
     fn take(&mut self, entry: &Entry, change: &Change, machines: &[Machine], t: u64) {

@@ -15,6 +15,7 @@ use super::plan::{Fault, Plan};
 use super::watch::Watch;
 use crate::api::HostRule;
 use crate::cluster::Timing;
+use crate::http::Method;
 use crate::ident::{ClusterId, Epoch, Index, NodeId};
 use crate::node::{Effect, Input, Node, Raw, Settings, Word};
 use crate::rng::{Rng, mix, stable_hash};
@@ -52,6 +53,26 @@ pub(super) struct World {
     pub(super) words: bool,
 }
 
+/// Who there is in a world.
+#[derive(Clone, Copy)]
+pub(super) struct Crew {
+    pub(super) voters: usize,
+    /// Servers that do not vote from the beginning.
+    pub(super) spares: usize,
+    pub(super) workers: usize,
+}
+
+impl Crew {
+    /// Voters alone.
+    pub(super) fn of(voters: usize) -> Crew {
+        Crew { voters, spares: 0, workers: 0 }
+    }
+
+    fn count(self) -> usize {
+        self.voters + self.spares + self.workers
+    }
+}
+
 enum Event {
     Fault,
     Word,
@@ -66,15 +87,23 @@ impl World {
     /// The world of a seed.
     pub(super) fn new(seed: u64) -> World {
         let mut rng = Rng::new(mix(seed ^ 0x5eed));
-        let count = [1, 2, 3, 3, 3, 4, 5, 5, 6, 7][rng.below(10) as usize];
-        let plan = Plan::drawn(&mut rng, count);
-        World::of(count, plan, rng)
+        // In every fourth there are more nodes than those that vote, and they may change.
+        let crew = match seed % 4 {
+            3 => Crew {
+                voters: 1 + rng.below(4) as usize,
+                spares: rng.below(3) as usize,
+                workers: rng.below(3) as usize,
+            },
+            _ => Crew::of([1, 2, 3, 3, 3, 4, 5, 5, 6, 7][rng.below(10) as usize]),
+        };
+        let plan = Plan::drawn(&mut rng, crew.count(), seed % 4 == 3);
+        World::of(crew, plan, rng)
     }
 
-    /// A world with so many nodes and that plan.
-    pub(super) fn of(count: usize, plan: Plan, mut rng: Rng) -> World {
+    /// A world with such nodes and that plan.
+    pub(super) fn of(crew: Crew, plan: Plan, mut rng: Rng) -> World {
         let id = |number: usize| NodeId::new(number as u32).unwrap();
-        let voters = (1..=count).map(id).collect();
+        let voters = (1..=crew.voters).map(id).collect();
         let config = Record::Config(Servers::of(ClusterId(3), voters));
         let first = Raw {
             index: Index(1),
@@ -82,8 +111,13 @@ impl World {
             kind: config.kind(),
             payload: config.encode(Wall(BEGIN), "genesis"),
         };
-        let machine = |number| Machine::new(number as u32, first.clone(), &mut rng);
-        let machines = (1..=count).map(machine).collect();
+        let mut machine = |number| {
+            let founder = Some(&first).filter(|_| number <= crew.voters);
+            let mut machine = Machine::new(number as u32, founder.cloned(), &mut rng);
+            machine.server = number <= crew.voters + crew.spares;
+            machine
+        };
+        let machines = (1..=crew.count()).map(&mut machine).collect();
         let snapshot_bytes = if rng.chance(2, 3) { 30_000 } else { u64::MAX };
         World {
             t: 0,
@@ -230,6 +264,20 @@ impl World {
             Fault::Part(side, span) => self.net.part(&side, self.machines.len(), t + span),
             Fault::OneWay(from, to, span) => self.net.cut((from, to), t + span),
             Fault::Break(a, b) => self.net.break_both((a, b)),
+            Fault::Leave(at, span) => {
+                self.machines[at].agent_at = t + span;
+                self.wish(at, (Method::Post, "/v1/leave"), "");
+            }
+            Fault::Transfer(to) => {
+                let body = format!(r#"{{"to":"n{}"}}"#, to + 1);
+                self.wish(to, (Method::Post, "/v1/voters/transfer"), &body);
+            }
+            Fault::Vote(at, votes) => {
+                let key = if votes { "add" } else { "remove" };
+                let body = format!(r#"{{"{key}":["n{}"]}}"#, at + 1);
+                let asked = self.rng.below(self.machines.len() as u64) as usize;
+                self.wish(asked, (Method::Post, "/v1/voters"), &body);
+            }
             Fault::Leader(fault) => {
                 if let Some(leader) = self.leader() {
                     self.fault(fault.at(leader));
@@ -291,6 +339,9 @@ impl World {
         let settings = Settings {
             name: format!("n{}", at + 1),
             tags: vec![("role".into(), if at == 3 { "db" } else { "web" }.into())],
+            address: String::new(),
+            server: machine.server,
+            work: machine.work,
             default_zone: "UTC".into(),
             hosts: HostRule::default(),
             running_max: machine.running_max,
@@ -309,6 +360,9 @@ impl World {
         }
         machine.node = Some(Node::new(settings, Box::new(Utc), found, now));
         self.effects(at);
+        let is_server = |machine: &&Machine| machine.server;
+        let servers = self.machines.iter().filter(is_server).map(|machine| machine.id).collect();
+        self.input(at, Input::Servers(servers));
     }
 
     // ---- what moves ----
@@ -533,16 +587,24 @@ impl World {
         assert!(open.is_empty(), "runs stay open: {open:?}");
         assert!(self.clients.asked.is_empty(), "a request has no answer");
         let bytes = state.snapshot();
+        let servers = state.servers();
+        assert_eq!(servers.voters, servers.wanted, "the voters are those that are wanted");
+        let keeps = |node| servers.voters.contains(&node) || servers.learners.contains(&node);
         for machine in &self.machines {
             let id = machine.id;
             let node = machine.node.as_ref().expect("it runs");
+            assert_eq!(machine.disk.runs_held(), 0, "the runs log of {id} is not cleared");
+            if !keeps(id) {
+                continue;
+            }
             assert_eq!(node.state().applied(), state.applied(), "{id} lags");
             assert!(*node.state() == *state, "{id} has made another state of the same");
             assert!(node.state().snapshot() == bytes, "{id} would write another snapshot");
-            assert_eq!(machine.disk.runs_held(), 0, "the runs log of {id} is not cleared");
         }
-        for at in 0..self.machines.len() {
-            let who = self.wish(at, (crate::http::Method::Get, "/ready"), "");
+        let kept = |machine: &Machine| keeps(machine.id) || !machine.server;
+        let kept: Vec<bool> = self.machines.iter().map(kept).collect();
+        for at in (0..self.machines.len()).filter(|&at| kept[at]) {
+            let who = self.wish(at, (Method::Get, "/ready"), "");
             self.pass(SECOND / 10);
             assert_eq!(self.wishes.get(&who), Some(&200), "n{} is ready", at + 1);
         }
