@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod changes;
+mod clocks;
 mod consensus;
 mod election;
 pub mod genesis;

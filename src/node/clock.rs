@@ -3,7 +3,8 @@
 //! Steps are seen by comparing how far the two clocks went between two looks. A step back of more
 //! than three hours is a correction, as cron(8) has it; a smaller one only makes the node wait
 //! until the marks are passed. A clock that is wrong when the node starts gets two minutes, for
-//! NTP to set it, before it is believed.
+//! NTP to set it, before it is believed. A leader looks at the clocks of the other voters, too, and
+//! believes its own only while it is near their median.
 
 use std::time::Duration;
 
@@ -18,6 +19,13 @@ const CORRECTION_MS: i64 = 3 * 3_600 * 1_000;
 const STEP_MS: i64 = 1_000;
 /// How long a wrong clock at the start has to be set.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A leader whose clock differs by more from the voters' decides nothing.
+pub(super) const OFF_MS: i64 = 5_000;
+/// When it has done so for this long, another is to lead.
+const OFF_PATIENCE: Duration = Duration::from_secs(10);
+/// A leader claims nothing that is due later than the voters' clocks say, and this.
+const AHEAD_MS: i64 = 1_000;
 
 /// What a look at the clocks shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,13 +46,23 @@ pub(super) struct ClockGuard {
     found: Wall,
     /// Until when nothing is fired, because the clock was wrong at the start.
     distrust_until: Option<Mono>,
+    /// What the voters' clocks say, while this node leads and knows more than its own.
+    voters: Option<Wall>,
+    /// Since when the clock is off by too much from that.
+    off_since: Option<Mono>,
 }
 
 impl ClockGuard {
     /// A guard that starts at `now`; `newest` is the latest wall time that the journal has seen.
     pub(super) fn new(newest: Wall, now: Now) -> Self {
         let wrong = now.wall < RELEASE || newest.ms_since(now.wall) > CORRECTION_MS;
-        ClockGuard { last: now, found: newest, distrust_until: wrong.then(|| now.mono + PATIENCE) }
+        ClockGuard {
+            last: now,
+            found: newest,
+            distrust_until: wrong.then(|| now.mono + PATIENCE),
+            voters: None,
+            off_since: None,
+        }
     }
 
     /// Looks at the clocks. Call at every turn; `newest` is what is applied of it, and a correction
@@ -56,6 +74,7 @@ impl ClockGuard {
         // Right after a start the newest records are found and not applied yet.
         let newest = newest.max(self.found);
         let wrong = now.wall < RELEASE || newest.ms_since(now.wall) > CORRECTION_MS;
+        let may_correct = may_correct && self.off_since.is_none();
         match self.distrust_until {
             // NTP has set it.
             Some(_) if !wrong => {
@@ -73,7 +92,8 @@ impl ClockGuard {
             }
             None if step < -CORRECTION_MS && may_correct => Look::Correct(now.wall.second()),
             None if step < -CORRECTION_MS => {
-                (self.found, self.distrust_until) = (newest.max(last.wall), Some(now.mono));
+                // What this clock showed alone, nobody has decided anything by.
+                (self.found, self.distrust_until) = (newest, Some(now.mono));
                 Look::Stepped
             }
             None if step.abs() > STEP_MS => Look::Stepped,
@@ -81,14 +101,40 @@ impl ClockGuard {
         }
     }
 
+    /// Notes what the voters' clocks say now, of which this is one; `None` when this node does not
+    /// lead or knows of no other. Call before [`ClockGuard::look`].
+    pub(super) fn compare(&mut self, voters: Option<Wall>, now: Now) {
+        let off = voters.map(|wall| now.wall.ms_since(wall).saturating_abs());
+        self.voters = voters;
+        self.off_since = match off.is_some_and(|off| off > OFF_MS) {
+            true => self.off_since.or(Some(now.mono)),
+            false => None,
+        };
+    }
+
+    /// The time by which a leader decides what is due: its own, but never much later than what the
+    /// voters' clocks say.
+    pub(super) fn deciding(&self, now: Now) -> Now {
+        let latest = self.voters.map(|wall| Wall(wall.0.saturating_add(AHEAD_MS)));
+        Now { wall: latest.map_or(now.wall, |latest| latest.min(now.wall)), ..now }
+    }
+
+    /// What the voters' clocks say, when this one has been off so long that another should lead.
+    pub(super) fn is_off(&self, now: Now) -> Option<Wall> {
+        let long = self.off_since.is_some_and(|at| now.mono.since(at) >= OFF_PATIENCE);
+        self.voters.filter(|_| long)
+    }
+
     /// Whether the clock may decide what is due.
     pub(super) fn is_trusted(&self) -> bool {
-        self.distrust_until.is_none()
+        self.distrust_until.is_none() && self.off_since.is_none()
     }
 
     /// When [`ClockGuard::look`] must be called at the latest.
     pub(super) fn poll_timeout(&self) -> Option<Mono> {
-        self.distrust_until
+        // Later it is looked at whenever a voter answers.
+        let off = self.off_since.map(|at| at + OFF_PATIENCE).filter(|&at| at > self.last.mono);
+        self.distrust_until.into_iter().chain(off).min()
     }
 }
 
@@ -162,5 +208,37 @@ mod tests {
         assert!(!guard.is_trusted());
         let next = at(2, wrong + 1_000);
         assert_eq!(guard.look(newest, next, true), Look::Correct(next.wall.second()));
+    }
+
+    #[test]
+    fn a_leader_believes_its_clock_only_near_the_voters() {
+        let noon = RELEASE.0 + 12 * HOUR;
+        let mut guard = ClockGuard::new(Wall(noon), at(0, noon));
+        // How far it is ahead of the voters, whether it is believed, and by how much the time by
+        // which it decides is ahead of theirs.
+        for (seconds, ahead, trusted, decides) in [
+            (1, 0, true, 0),
+            (2, 900, true, 900),
+            (3, 5_000, true, 1_000),
+            (4, -5_000, true, -5_000),
+            (5, 5_001, false, 1_000),
+            (6, HOUR, false, 1_000),
+            (7, 0, true, 0),
+            (8, -5_001, false, -5_001),
+        ] {
+            let voters = noon + 1_000 * seconds as i64;
+            let now = at(seconds, voters + ahead);
+            guard.compare(Some(Wall(voters)), now);
+            assert_eq!(guard.is_trusted(), trusted, "{ahead}");
+            assert_eq!(guard.deciding(now).wall.0 - voters, decides, "{ahead}");
+            assert_eq!(guard.is_off(now), None);
+        }
+        let now = at(18, noon + HOUR);
+        guard.compare(Some(Wall(noon)), now);
+        assert_eq!(guard.is_off(now), Some(Wall(noon)), "for ten seconds");
+        // Four hours back, and the others do not agree.
+        assert_eq!(guard.look(Wall(noon), at(19, noon - 4 * HOUR), true), Look::Stepped);
+        guard.compare(None, now);
+        assert_eq!((guard.is_off(now), guard.deciding(now)), (None, now));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::clock::OFF_MS;
 use super::effect::{Effect, Level};
 use super::office::BY_NODE;
 use super::requests::OUTCOME_WAIT;
@@ -41,6 +42,18 @@ impl Node {
         }
         self.log(Level::Info, "handing over", Vec::new());
         self.handover = Some(Handover { to, until: self.now.mono + HANDOVER_WAIT, request });
+    }
+
+    /// A leader whose clock is off lets another lead, whose clock is right.
+    pub(super) fn hand_over_for_clock(&mut self) {
+        let Some(wall) = self.clock.is_off(self.now).filter(|_| self.handover.is_none()) else {
+            return;
+        };
+        let nearest = self.consensus.nearest_clock(wall, self.now);
+        if let Some((to, _)) = nearest.filter(|&(_, off)| off <= OFF_MS) {
+            self.log(Level::Warn, "the clock is off by that of the others", Vec::new());
+            self.hand_over(Some(to), None);
+        }
     }
 
     /// Whether nothing new is to be decided, because another is about to lead.

@@ -315,7 +315,9 @@ impl Node {
         if !self.may_fire() {
             return None;
         }
-        self.scheduler.next_alarm().map(|due| due.wall())
+        // A clock that is ahead of the voters' decides by theirs.
+        let ahead = self.now.wall.ms_since(self.clock.deciding(self.now).wall);
+        self.scheduler.next_alarm().map(|due| Wall(due.wall().0.saturating_add(ahead)))
     }
 
     /// Appends the next piece of a large answer to `buf`, at least one byte unless it was the last

@@ -38,7 +38,8 @@ impl Node {
     /// Appends a record to the journal of this office; it counts when it is committed.
     pub(super) fn append(&mut self, record: Record, actor: &str) -> Index {
         let Place { index, epoch } = self.consensus.append();
-        let wall = self.now.wall;
+        // A clock that is ahead of all others must not stand in the journal.
+        let wall = self.clock.deciding(self.now).wall;
         let payload = record.encode(wall, actor);
         let raw = Raw { index, epoch, kind: record.kind(), payload };
         if self.consensus.is_followed() {
@@ -57,7 +58,8 @@ impl Node {
         if !self.may_fire() {
             return;
         }
-        for (job, records) in self.scheduler.poll(&self.state, self.now) {
+        let now = self.clock.deciding(self.now);
+        for (job, records) in self.scheduler.poll(&self.state, now) {
             let mut last = Index(0);
             for record in records {
                 last = self.append(record, BY_SCHEDULER);
@@ -96,6 +98,9 @@ impl Node {
 
     pub(super) fn look_at_clock(&mut self) {
         let leads = self.established.is_some();
+        let voters = self.consensus.voters_clock(self.now).filter(|_| leads);
+        self.clock.compare(voters, self.now);
+        self.hand_over_for_clock();
         match self.clock.look(self.state.newest_wall(), self.now, leads) {
             Look::Fine => {}
             Look::Stepped => {

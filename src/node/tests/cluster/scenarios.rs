@@ -9,6 +9,7 @@ use super::world::{Crew, World};
 use crate::http::Method;
 use crate::ident::RunId;
 use crate::mistake::{Making, Mistake};
+use crate::node::Input;
 use crate::rng::Rng;
 use crate::store::{End, MemberState};
 
@@ -285,4 +286,66 @@ fn a_consistent_read_sees_what_another_leader_has_answered() {
 fn a_read_that_is_served_without_asking_a_majority_is_seen() {
     let _making = Making::new(Some(Mistake::ReadWithoutRound));
     assert!(std::panic::catch_unwind(read_of_a_leader_that_was).is_err());
+}
+
+/// A clock goes wrong by a second or by years, on the leader or on another node. What is due is
+/// fired when it is, by whoever has the right time; no mark is lowered, and nothing fires early.
+#[test]
+fn one_clock_that_is_wrong_fires_nothing_too_early_and_holds_nothing_up() {
+    let hour = 3_600_000;
+    let wrong = [3_000, hour, -hour, -4 * hour, -20 * 366 * 24 * hour, 14 * 365 * 24 * hour];
+    for (offset, of_leader) in wrong.into_iter().flat_map(|ms| [(ms, true), (ms, false)]) {
+        let what = format!("{offset} ms on the leader: {of_leader}");
+        let mut world = calm(3, 4);
+        with_clock_job(&mut world);
+        let leader = world.leader().unwrap();
+        let wrong = if of_leader { leader } else { follower(&world) };
+        world.machines[wrong].clock.offset = offset;
+        world.input(wrong, Input::ClockSet);
+        world.pass(15 * SECOND);
+        let off = offset.abs() > 5_000;
+        assert_eq!(world.leader() != Some(leader), of_leader && off, "{what}");
+        let right = (0..3).find(|&at| at != wrong).unwrap();
+        let true_now = world.now(right).wall;
+        let state = &world.watch.oracle.state;
+        assert_eq!(state.clock_era(), 0, "{what}");
+        let job = state.job_named("a").unwrap();
+        let behind = true_now.ms_since(job.decided_until.wall());
+        assert!((-1_001..3_000).contains(&behind), "{what}: {behind} ms behind");
+        world.machines[wrong].clock.offset = 0;
+        world.input(wrong, Input::ClockSet);
+        world.pass(5 * SECOND);
+        if of_leader {
+            world.heal();
+        }
+    }
+}
+
+/// All clocks are set back by four hours: that is a correction, and fires go on.
+#[test]
+fn clocks_that_are_all_set_back_are_corrected() {
+    let mut world = calm(3, 4);
+    with_clock_job(&mut world);
+    world.watch.corrects = true;
+    for at in 0..3 {
+        world.machines[at].clock.offset = -4 * 3_600_000;
+    }
+    for at in 0..3 {
+        world.input(at, Input::ClockSet);
+    }
+    let before = world.watch.spawns;
+    world.pass(30 * SECOND);
+    assert_eq!(world.watch.oracle.state.clock_era(), 1);
+    assert!(world.watch.spawns > before + 5);
+}
+
+/// A job that fires each second, in a world whose clocks are set.
+fn with_clock_job(world: &mut World) {
+    world.watch.steps = true;
+    for machine in &mut world.machines {
+        (machine.launcher.lasts, machine.running_max) = (Some(Duration::from_millis(100)), 100);
+    }
+    let job = r#"{"name":"a","schedule":"* * * * * *","command":"true","run_on":"any"}"#;
+    assert_eq!(ask(world, 0, (Method::Post, "/v1/jobs"), job), 201);
+    world.pass(3 * SECOND);
 }
