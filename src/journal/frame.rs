@@ -26,8 +26,9 @@ use crate::codec::{Decoder, Encoder};
 use crate::ident::{Epoch, Index};
 use crc32fast::Hasher;
 
-/// Longest payload of a record, in bytes: what a peer's largest frame can carry, and a little.
-pub const PAYLOAD_MAX_BYTES: usize = 1024 * 1024 + 4096;
+/// Longest payload of a record, in bytes: what a frame between nodes can carry beside what is said
+/// of it. No record that is written comes near it.
+pub const PAYLOAD_MAX_BYTES: usize = 1024 * 1024 - 4096;
 /// Longest group, headers included, in bytes; the bound of every buffer here.
 pub const GROUP_MAX_BYTES: usize = 2 * 1024 * 1024;
 /// Highest index that is read; none that is written comes near it, and sums stay in range.
@@ -336,7 +337,10 @@ mod tests {
         for (what, records) in [
             ("nothing", vec![]),
             ("too long a payload", vec![record(1, 1, &long)]),
-            ("too large a group", vec![record(1, 1, &half), record(2, 1, &half)]),
+            (
+                "too large a group",
+                vec![record(1, 1, &half), record(2, 1, &half), record(3, 1, &half)],
+            ),
             ("a gap", vec![record(1, 1, b""), record(3, 1, b"")]),
             ("a lower epoch", vec![record(1, 2, b""), record(2, 1, b"")]),
         ] {

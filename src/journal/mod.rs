@@ -27,7 +27,7 @@ mod writer;
 mod tests;
 
 pub use error::{Damage, OpenError, WriteError};
-pub use frame::{GROUP_MAX_BYTES, PAYLOAD_MAX_BYTES, Record, Seam, in_groups};
+pub use frame::{GROUP_MAX_BYTES, INDEX_MAX, PAYLOAD_MAX_BYTES, Record, Seam, in_groups};
 pub use hard::{Hard, HardFile, Loaded};
 pub use inspect::{Inspection, Part, Visit, owner_in};
 pub use recovery::{Report, Torn};
@@ -249,8 +249,8 @@ impl Journal {
         self.cut_last_segment(storage, index)
     }
 
-    /// Hands on records from `from` on, in order, until `visit` has been given at least
-    /// `bytes_max` bytes or the last. False when `from` lies before what is kept.
+    /// Hands on records from `from` on, in order: as many as take together at most `bytes_max`
+    /// bytes with their headers, but at least one. False when `from` lies before what is kept.
     ///
     /// # Errors
     /// [`OpenError::Damaged`] when a file has changed since it was verified, or
@@ -267,11 +267,16 @@ impl Journal {
         }
         let mut bytes = 0;
         self.walk(storage, from, &mut |header, payload| {
-            if header.index >= from.0 && bytes < bytes_max {
-                bytes += header.frame_bytes();
+            if header.index < from.0 {
+                return true;
+            }
+            let is_first = bytes == 0;
+            bytes += header.frame_bytes();
+            let fits = is_first || bytes <= bytes_max;
+            if fits {
                 visit(header.record(payload));
             }
-            bytes < bytes_max
+            fits && bytes < bytes_max
         })?;
         Ok(true)
     }
