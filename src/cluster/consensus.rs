@@ -259,6 +259,11 @@ impl Consensus {
         self.configs.newest()
     }
 
+    /// Where that stands in the journal.
+    pub fn config_at(&self) -> Index {
+        self.configs.newest_at()
+    }
+
     /// Ends a turn: sends what is to be sent. Called by all that takes input; call it after
     /// [`Consensus::keep`], too.
     pub fn settle(&mut self) {

@@ -1,12 +1,12 @@
 //! Who leads, and what is committed: elections and the replicated journal, for 1 to 7 voters; who
-//! is there; and how words between nodes are sealed.
+//! is there; and how words between nodes are written and sealed.
 //!
 //! Bully rank decides who tries, durable promises of a majority decide who leads (the safety rules
 //! are those of Zab and Raft). This room knows epochs, indexes and voters, never what a record
 //! says. The node drives [`Consensus`]; what must reach the disk comes out as data and is answered
-//! by the completions that are fed back. [`gossip`] gives hints and decides nothing; [`seal`] knows
-//! keys and bytes. Start with `consensus`, then `election`, `replication` and `office`; what must
-//! hold is checked in `tests/checks.rs`, and told as conversations in `tests/testdata/transcripts`.
+//! by the completions that are fed back. [`gossip`] decides nothing; [`seal`] knows keys and bytes,
+//! [`wire`] what they say. Start with `consensus`, then `election`, `replication` and `office`;
+//! what must hold is checked in `tests/checks.rs`, told in `tests/testdata/transcripts`.
 #![forbid(unsafe_code)]
 
 mod changes;
@@ -24,6 +24,7 @@ pub mod seal;
 mod shape;
 mod timing;
 mod voters;
+pub mod wire;
 
 pub use changes::{LAG_MAX, LEARNERS_MAX};
 pub use consensus::{Consensus, Start};

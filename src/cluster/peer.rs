@@ -10,7 +10,7 @@ use super::shape::Shape;
 
 /// Most Appends that are on their way to one follower.
 pub(super) const APPENDS_AHEAD_MAX: usize = 8;
-/// Most bytes of records in one Append, unless a single one is larger.
+/// Most bytes of records in one Append, as they travel, unless a single one is larger.
 pub const APPEND_MAX_BYTES: usize = 256 * 1024;
 
 /// How a follower is fed.

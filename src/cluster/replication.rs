@@ -11,6 +11,7 @@ use super::message::{Act, Append, Envelope, Message, Place, Raw};
 use super::office::Office;
 use super::shape::Shape;
 use super::voters::Voters;
+use super::wire::RECORD_BYTES;
 use crate::ident::{Epoch, Index, NodeId};
 use crate::mistake::{Mistake, made};
 use crate::time::Wall;
@@ -123,7 +124,8 @@ impl Replication {
         }
     }
 
-    /// Records from `index` on, up to about `bytes` of them; `None` when they are not in memory.
+    /// Records from `index` on, up to `bytes` of them as they travel, but at least one; `None` when
+    /// they are not in memory.
     pub(super) fn recent(&self, index: Index, bytes: usize) -> Option<Vec<Raw>> {
         let first = self.recent.front()?.index;
         let skip = usize::try_from(index.0.checked_sub(first.0)?).ok()?;
@@ -133,7 +135,7 @@ impl Replication {
         let mut size = 0;
         let mut taken = Vec::new();
         for raw in self.recent.iter().skip(skip) {
-            size += raw.payload.len();
+            size += RECORD_BYTES + raw.payload.len();
             if size > bytes && !taken.is_empty() {
                 break;
             }
