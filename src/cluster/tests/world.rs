@@ -551,7 +551,8 @@ impl World {
 
     fn send(&mut self, from: NodeId, to: NodeId, envelope: Envelope) {
         self.checks.sent(from, to, &envelope, &self.servers);
-        let letter = (from, to, envelope);
+        let config = self.up(from).map(|up| up.consensus.config_at()).unwrap_or_default();
+        let letter = (from, to, wired(from, config, envelope));
         let arrivals = self.net.arrivals(&letter, self.now, &mut self.rng);
         overheard(self, &letter, arrivals.is_empty());
         for at in arrivals {
@@ -693,6 +694,16 @@ impl World {
     pub(super) fn elapsed(&self, since: u64) -> Duration {
         Duration::from_nanos(self.now - since)
     }
+}
+
+/// What comes of `envelope` as bytes, which is the same.
+fn wired(from: NodeId, config: Index, envelope: Envelope) -> Envelope {
+    let frame = envelope.frame(from, config).expect("what a consensus says fits a frame");
+    let (header, body) = wire::Header::read(&frame).expect("it is a frame");
+    assert_eq!((header.from, header.config), (from, config));
+    let read = Envelope::read(&header, body).expect("it is a message");
+    assert_eq!(read, envelope);
+    read
 }
 
 pub(super) fn to(node: Option<NodeId>) -> String {
