@@ -11,7 +11,7 @@ use std::fmt;
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Instance, RunId};
 use crate::run::order::{
-    Entry, Exit, LauncherCommand, LauncherEvent, Process, Program, SpawnOrder, StartFailure,
+    Entry, Exit, LauncherCommand, LauncherEvent, Process, SpawnOrder, StartFailure,
 };
 use crate::time::Wall;
 
@@ -125,7 +125,7 @@ pub fn encode_command(command: &LauncherCommand, out: &mut Vec<u8>) -> Result<()
     let mut payload = Encoder::new();
     let kind = match command {
         LauncherCommand::Spawn(order) => {
-            encode_order(order, &mut payload);
+            order.encode(&mut payload);
             SPAWN
         }
         LauncherCommand::Kill(run) => {
@@ -254,7 +254,7 @@ impl RequestReader {
         let request = match kind {
             HELLO => whole(kind, payload, |input| input.u32().map(Request::Hello)),
             SPAWN => whole(kind, payload, |input| {
-                decode_order(input).map(LauncherCommand::Spawn).map(Request::Command)
+                SpawnOrder::decode(input).map(LauncherCommand::Spawn).map(Request::Command)
             }),
             KILL => whole(kind, payload, |input| {
                 RunId::decode(input).map(LauncherCommand::Kill).map(Request::Command)
@@ -382,46 +382,6 @@ fn whole<T>(
     let mut input = Decoder::new(payload);
     let value = read(&mut input).and_then(|value| input.finish().map(|()| value));
     value.map_err(|error| ProtocolError::Payload(kind, error))
-}
-
-fn encode_order(order: &SpawnOrder, out: &mut Encoder) {
-    order.run.encode(out);
-    out.u64(order.instance.0);
-    match &order.program {
-        Program::Words(words) => {
-            out.u8(0).list(words.iter(), |out, word| {
-                out.str(word);
-            });
-        }
-        Program::Shell(text) => {
-            out.u8(1).str(text);
-        }
-    }
-    out.list(order.env.iter(), |out, (name, value)| {
-        out.str(name).str(value);
-    });
-    out.option(order.cwd.as_deref(), |out, cwd| {
-        out.str(cwd);
-    });
-    out.u64(order.timeout_ms).u64(order.kill_grace_ms).u32(order.tail_max_bytes);
-}
-
-fn decode_order(input: &mut Decoder<'_>) -> Result<SpawnOrder, DecodeError> {
-    let text = |input: &mut Decoder<'_>| input.str().map(String::from);
-    Ok(SpawnOrder {
-        run: RunId::decode(input)?,
-        instance: Instance(input.u64()?),
-        program: match input.u8()? {
-            0 => Program::Words(input.list(text)?),
-            1 => Program::Shell(text(input)?),
-            _ => return Err(DecodeError::Invalid("program")),
-        },
-        env: input.list(|input| Ok((text(input)?, text(input)?)))?,
-        cwd: input.option(text)?,
-        timeout_ms: input.u64()?,
-        kill_grace_ms: input.u64()?,
-        tail_max_bytes: input.u32()?,
-    })
 }
 
 fn encode_entry(run: RunId, entry: &Entry, out: &mut Encoder) {

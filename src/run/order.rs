@@ -1,5 +1,5 @@
 //! What an agent tells a launcher, and what it hears back: plain data, with the bytes of those
-//! parts that are also kept in the runs log.
+//! parts that are also kept in the runs log, or that a leader tells.
 //!
 //! The launcher owns processes and decides nothing; so everything that a spawn depends on is in
 //! the [`SpawnOrder`], and everything that is known of an end is in the [`Exit`].
@@ -173,6 +173,53 @@ pub enum LauncherEvent {
     Refused(RunId),
     /// The connection has ended.
     Gone,
+}
+
+impl SpawnOrder {
+    /// Writes what [`SpawnOrder::decode`] reads.
+    pub fn encode(&self, out: &mut Encoder) {
+        self.run.encode(out);
+        out.u64(self.instance.0);
+        match &self.program {
+            Program::Words(words) => {
+                out.u8(0).list(words.iter(), |out, word| {
+                    out.str(word);
+                });
+            }
+            Program::Shell(text) => {
+                out.u8(1).str(text);
+            }
+        }
+        out.list(self.env.iter(), |out, (name, value)| {
+            out.str(name).str(value);
+        });
+        out.option(self.cwd.as_deref(), |out, cwd| {
+            out.str(cwd);
+        });
+        out.u64(self.timeout_ms).u64(self.kill_grace_ms).u32(self.tail_max_bytes);
+    }
+
+    /// Reads an order. Whether it can be carried out is not looked at.
+    ///
+    /// # Errors
+    /// When the bytes are too few, or are none.
+    pub fn decode(input: &mut Decoder<'_>) -> Result<SpawnOrder, DecodeError> {
+        let text = |input: &mut Decoder<'_>| input.str().map(String::from);
+        Ok(SpawnOrder {
+            run: RunId::decode(input)?,
+            instance: Instance(input.u64()?),
+            program: match input.u8()? {
+                0 => Program::Words(input.list(text)?),
+                1 => Program::Shell(text(input)?),
+                _ => return Err(DecodeError::Invalid("program")),
+            },
+            env: input.list(|input| Ok((text(input)?, text(input)?)))?,
+            cwd: input.option(text)?,
+            timeout_ms: input.u64()?,
+            kill_grace_ms: input.u64()?,
+            tail_max_bytes: input.u32()?,
+        })
+    }
 }
 
 impl Process {

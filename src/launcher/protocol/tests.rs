@@ -3,7 +3,7 @@ use crate::codec::DecodeError;
 use crate::ident::BootId;
 use crate::launcher::testing::{order, run};
 use crate::rng::Rng;
-use crate::run::order::{Cause, Stage, Status, TAIL_MAX_BYTES};
+use crate::run::order::{Cause, Program, Stage, Status, TAIL_MAX_BYTES};
 
 fn commands() -> Vec<LauncherCommand> {
     let words = Program::Words(vec!["a b".into(), String::new(), "é".into()]);
