@@ -12,4 +12,5 @@ pub mod order;
 pub mod runs_log;
 pub mod session;
 pub mod table;
+pub mod wire;
 pub mod worker;

@@ -197,7 +197,8 @@ impl Servers {
 }
 
 impl Member {
-    pub(super) fn encode(&self, out: &mut Encoder) {
+    /// Writes what [`Member::decode`] reads.
+    pub fn encode(&self, out: &mut Encoder) {
         out.u32(self.id.get()).u64(self.store.0).u64(self.boot.0);
         out.str(&self.name).str(&self.address).bool(self.server).bool(self.work);
         out.list(self.tags.iter(), |out, (key, value)| {
@@ -209,7 +210,11 @@ impl Member {
         });
     }
 
-    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Member, DecodeError> {
+    /// Reads a member. How long its texts are is not looked at.
+    ///
+    /// # Errors
+    /// When the bytes are too few, or are none.
+    pub fn decode(input: &mut Decoder<'_>) -> Result<Member, DecodeError> {
         Ok(Member {
             id: NodeId::decode(input)?,
             store: StoreId(input.u64()?),
