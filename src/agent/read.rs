@@ -6,10 +6,7 @@ use super::disk::{Done, Thread, output_of};
 use crate::cluster::APPEND_MAX_BYTES;
 use crate::ident::{Index, NodeId, StreamId};
 use crate::journal::{OpenError, Record, SnapshotReader};
-use crate::node::{Raw, SnapshotPart};
-
-/// Bytes of a snapshot in one part, unless a single chunk is larger.
-const PART_BYTES: usize = 256 * 1024;
+use crate::node::{CHUNK_BYTES, PART_BYTES, Raw, SnapshotPart};
 
 /// Something to be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,7 +99,7 @@ impl Thread {
                     is_last = true;
                     break;
                 };
-                bytes += chunk.len();
+                bytes += CHUNK_BYTES + chunk.len();
                 chunks.push(chunk.to_vec());
             }
             let is_it = next == number;

@@ -44,7 +44,8 @@ pub struct Peer {
     pub role: Option<Role>,
     /// For the journal: `uid 1000` or an address.
     pub who: String,
-    /// Whether it came over the Unix socket, where no browser comes from.
+    /// Whether it came over the Unix socket, where no browser comes from; or from another node,
+    /// which has looked for one.
     pub on_unix_socket: bool,
 }
 

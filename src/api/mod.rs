@@ -19,6 +19,7 @@ mod list;
 mod peek;
 mod restore;
 mod routes;
+mod sent_on;
 mod shown;
 mod stream;
 mod tags;
@@ -28,6 +29,7 @@ pub use context::JobContext;
 pub use guard::{HostRule, Peer, Role};
 pub use keys::key_text;
 pub use restore::{RESTORE_MAX_BYTES, RESTORE_PATH, Restore};
+pub use sent_on::{ANSWER_FIELDS, SENT_FIELDS, sent_on};
 pub use stream::{Progress, Stream};
 
 use std::time::Duration;

@@ -27,7 +27,7 @@ use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{ClusterId, DIGEST_BYTES, Digest, Epoch, Index, StoreId};
 
 /// Longest chunk, in bytes; also the most that one step writes or verifies.
-pub const CHUNK_MAX_BYTES: usize = 1024 * 1024;
+pub const CHUNK_MAX_BYTES: usize = 704 * 1024;
 
 /// The snapshot's name.
 pub(crate) const SNAPSHOT_FILE: &str = "snapshot";

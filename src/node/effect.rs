@@ -150,8 +150,8 @@ pub enum Effect {
     Exit,
 }
 
-/// What one node tells another.
-#[derive(Debug)]
+/// What one node tells another; its bytes are the neighbour's, `wire`.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Word {
     /// Of elections and the journal.
     Consensus(Envelope),

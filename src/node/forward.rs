@@ -7,17 +7,19 @@
 use std::collections::BTreeMap;
 
 use super::Node;
-use super::effect::{Effect, Level, Word};
+use super::effect::{Effect, Level, Produced, Word};
 use super::requests::{OUTCOME_WAIT, overloaded_by};
 use crate::api::{self, Peer};
 use crate::http::{Body, Request, Response};
-use crate::ident::{Index, NodeId, RequestId};
+use crate::ident::{Index, NodeId, RequestId, StreamId};
 use crate::time::Mono;
 
 /// Most requests of clients that are forwarded and not answered.
 const FORWARDS_MAX: usize = 1_024;
-/// Most bytes of a body that is forwarded: what fits a frame between nodes.
-const FORWARD_MAX_BYTES: usize = 1024 * 1024 - 64 * 1024;
+/// Most bytes of an answer that is made piece by piece, and at once when it is for another node.
+const WHOLE_MAX_BYTES: usize = 256 * 1024;
+/// Longest header field that an answer keeps which is too long to be sent.
+const KEPT_FIELD_MAX_BYTES: usize = 1_024;
 /// Most requests of other nodes that are not answered.
 const FOREIGN_MAX: usize = 4_096;
 /// Numbers of requests from here on are those of other nodes; the shell's are below.
@@ -67,24 +69,26 @@ impl Forwards {
 
 impl Node {
     /// Forwards a request of a client to the leader; without one nothing is changed.
-    pub(super) fn forward(&mut self, id: RequestId, peer: Peer, request: Box<Request>) {
+    pub(super) fn forward(&mut self, id: RequestId, peer: Peer, request: Request) {
         let leader = self.leader().map(|(node, _)| node).filter(|&node| node != self.identity.node);
         let Some(to) = leader.filter(|_| id.0 < FOREIGN) else {
             let sentence = "there is no leader at the moment; try again in a moment";
             return self.reply(id, api::unavailable("no_leader", sentence));
         };
-        if request.body.len() > FORWARD_MAX_BYTES {
-            let sentence = "this is too much to be sent on to the leader; ask the leader itself";
-            return self.reply(id, api::unavailable("no_leader", sentence));
-        }
         if self.forwards.sent.len() >= FORWARDS_MAX {
             return self
                 .reply(id, overloaded_by("too many changes are on their way to the leader"));
         }
-        self.forwards.next += 1;
-        let (number, late_at) = (self.forwards.next, self.now.mono + OUTCOME_WAIT);
+        let (number, late_at) = (self.forwards.next + 1, self.now.mono + OUTCOME_WAIT);
+        let (peer, request) = api::sent_on(peer, request);
+        let word = Word::Forward(number, peer, Box::new(request));
+        if word.frame(self.identity.node, self.config_at()).is_err() {
+            let sentence = "this is too much to be sent on to the leader; ask the leader itself";
+            return self.reply(id, Response::error(413, "too_large", sentence));
+        }
+        self.forwards.next = number;
         self.forwards.sent.insert(number, Sent { request: id, to, late_at });
-        self.effects.push_back(Effect::Send(to, Word::Forward(number, peer, request)));
+        self.effects.push_back(Effect::Send(to, word));
     }
 
     /// A request that another node has forwarded to this one.
@@ -112,15 +116,39 @@ impl Node {
     /// Sends the answer to a request of another node there; gives it back if it is none.
     pub(super) fn answer_foreign(&mut self, id: RequestId, answer: Response) -> Option<Response> {
         let Some((to, number)) = self.forwards.foreign.remove(&id) else { return Some(answer) };
-        let answer = match answer.body {
-            Body::Stream(stream) => {
-                self.streams.remove(&stream);
-                api::unavailable("no_leader", "only the leader itself answers this; ask there")
-            }
-            Body::Bytes(_) | Body::Empty => answer,
+        let Response { status, mut headers, body } = answer;
+        let body = match body {
+            Body::Stream(stream) => self.whole(stream),
+            Body::Bytes(_) | Body::Empty => Some(body),
         };
-        let word = Word::Answer(number, self.state.applied(), Box::new(answer));
+        let applied = self.state.applied();
+        let told = |headers, body| {
+            Word::Answer(number, applied, Box::new(Response { status, headers, body }))
+        };
+        let word = body.map(|body| told(headers.clone(), body));
+        let fits = |word: &Word| word.frame(self.identity.node, self.config_at()).is_ok();
+        let word = word.filter(fits).unwrap_or_else(|| {
+            // The status stands: it says whether something was done.
+            headers.retain(|(_, value)| value.len() <= KEPT_FIELD_MAX_BYTES);
+            let sentence = "this is the status of the leader's answer, but what it says is too \
+                            long to be sent between nodes; look at what was changed";
+            told(headers, Response::error(status, "answer_too_long", sentence).body)
+        });
         self.effects.push_back(Effect::Send(to, word));
+        None
+    }
+
+    /// All of a long answer at once; `None` when it is too long for that.
+    fn whole(&mut self, stream: StreamId) -> Option<Body> {
+        let mut body = Vec::new();
+        while body.len() <= WHOLE_MAX_BYTES {
+            match self.produce(stream, &mut body) {
+                Produced::More => {}
+                Produced::Done => return Some(Body::Bytes(body)),
+                Produced::Waiting | Produced::Cut => break,
+            }
+        }
+        self.streams.remove(&stream);
         None
     }
 
@@ -156,63 +184,4 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::Method;
-    use crate::node::Input;
-    use crate::node::testing::{ask, every_second, node_after, node_id, records_of, sync};
-
-    fn answer() -> Box<Response> {
-        Box::new(Response::json(201, b"{}".to_vec()))
-    }
-
-    fn replies(node: &mut Node) -> Vec<u16> {
-        let mut statuses = Vec::new();
-        while let Some(effect) = node.poll_effect() {
-            if let Effect::Reply(_, response) = effect {
-                statuses.push(response.status);
-            }
-        }
-        statuses
-    }
-
-    /// The numbers of forwards began at 1 after each start. An answer to the first one before it,
-    /// late on its way, was then given to the first client after it.
-    #[test]
-    fn an_answer_to_what_was_forwarded_before_a_start_is_nobodys() {
-        let leader = NodeId::new(3).expect("not 0");
-        let mut node = node_after(records_of(&every_second()), 0);
-        sync(&mut node);
-        let now = node.now;
-        // Somebody else leads, in a later epoch.
-        let append = crate::cluster::Append {
-            prev: crate::cluster::Place::default(),
-            records: Vec::new(),
-            commit: Index(0),
-            round: 1,
-        };
-        let message = crate::cluster::Message::Append(append);
-        let envelope = crate::cluster::Envelope { epoch: crate::ident::Epoch(99), message };
-        node.handle(Input::Peer(leader, Word::Consensus(envelope)), now);
-        while node.poll_effect().is_some() {}
-        ask(&mut node, Method::Post, "/v1/jobs", "{}");
-        let mut sent = Vec::new();
-        while let Some(effect) = node.poll_effect() {
-            if let Effect::Send(to, Word::Forward(number, ..)) = effect {
-                assert_eq!(to, leader);
-                sent.push(number);
-            }
-        }
-        let [number] = sent[..] else { panic!("it is forwarded: {sent:?}") };
-        for stale in [0, 1, 2] {
-            let word = Word::Answer(stale, Index(0), answer());
-            node.handle(Input::Peer(leader, word), now);
-            assert_eq!(replies(&mut node), [] as [u16; 0], "{stale}");
-        }
-        let other = Word::Answer(number, Index(0), answer());
-        node.handle(Input::Peer(node_id(), other), now);
-        assert_eq!(replies(&mut node), [] as [u16; 0], "of another node");
-        node.handle(Input::Peer(leader, Word::Answer(number, Index(0), answer())), now);
-        assert_eq!(replies(&mut node), [201]);
-    }
-}
+mod tests;

@@ -22,6 +22,7 @@ mod seek;
 mod sessions;
 mod ship;
 mod space;
+mod wire;
 
 pub use crate::cluster::Raw;
 pub use clock::{PATIENCE, RELEASE};
@@ -29,6 +30,7 @@ pub use effect::{
     Batch, Durable, Effect, Identity, Input, Level, Note, Produced, SnapshotNews, SnapshotPart,
     SnapshotWork, Space, Word,
 };
+pub use wire::{CHUNK_BYTES, PART_BYTES, Told};
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -359,6 +361,11 @@ impl Node {
     /// The applied state, for those who watch a node from outside.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Where the newest configuration of the journal stands, which each frame tells.
+    pub fn config_at(&self) -> Index {
+        self.consensus.config_at()
     }
 
     /// Whether this node is established as leader.

@@ -99,7 +99,7 @@ impl Node {
             {
                 self.reply(id, disk_full());
             }
-            Answer::Forward => self.forward(id, peer, request),
+            Answer::Forward => self.forward(id, peer, *request),
             Answer::Consistent => self.read(id, peer, request),
             Answer::Restore(restore) => {
                 match restore.with_body(std::mem::take(&mut request.body)) {

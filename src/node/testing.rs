@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Durable, Effect, Found, Identity, Input, Node, RELEASE, Settings};
+use super::{Durable, Effect, Found, Identity, Input, Node, RELEASE, Settings, Told, Word};
 use crate::api::{HostRule, Peer, Role};
 use crate::cluster::{Promise, Timing};
 use crate::cron::Zone;
@@ -190,6 +190,15 @@ pub(super) fn get(node: &mut Node, path: &str) -> (u16, String) {
     let json: serde_json::Value = serde_json::from_slice(&body).expect("an answer is JSON");
     let code = json["code"].as_str().map_or_else(|| json.to_string(), str::to_owned);
     (response.status, code)
+}
+
+/// What comes of a word of `node` as bytes, which is the same.
+pub(super) fn wired(node: &Node, word: Word) -> Word {
+    let (from, config) = (node.identity.node, node.config_at());
+    let frame = word.frame(from, config).expect("what a node says fits a frame");
+    let told = Word::read(&frame).expect("what a node says is understood");
+    assert_eq!(told, Told { from, config, word });
+    told.word
 }
 
 pub(super) fn node_id() -> NodeId {
