@@ -8,6 +8,7 @@ use crate::cron::Zone;
 use crate::http::{Headers, Method, Request};
 use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, RequestId, StoreId};
 use crate::journal::Seam;
+use crate::node::testing::wired;
 use crate::node::{
     Durable, Effect, Found, Identity, Input, Node, RELEASE, Raw, Settings, SnapshotNews,
     SnapshotPart, SnapshotWork, Word,
@@ -135,6 +136,7 @@ impl Group {
                     server.inbox.push_back(Input::Records(records));
                 }
                 Effect::Send(to, word) => {
+                    let word = wired(&server.node, word);
                     let is_away = [me, to].iter().any(|&node| self.away == Some(node));
                     let is_lost = match &word {
                         Word::SnapshotPart(part) => {

@@ -17,6 +17,7 @@ use crate::api::HostRule;
 use crate::cluster::Timing;
 use crate::http::Method;
 use crate::ident::{ClusterId, Epoch, Index, NodeId};
+use crate::node::testing::wired;
 use crate::node::{Effect, Input, Node, Raw, Settings, Word};
 use crate::rng::{Rng, mix, stable_hash};
 use crate::run::order::LauncherCommand;
@@ -466,6 +467,7 @@ impl World {
             Effect::Send(to, word) => {
                 let to = self.machines.iter().position(|machine| machine.id == to);
                 let to = to.expect("a node speaks to those it knows");
+                let word = wired(self.machines[at].node.as_ref().expect("it speaks"), word);
                 return self.net.send((at, to), word, self.t);
             }
             Effect::Launcher(command) => {
