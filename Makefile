@@ -38,7 +38,8 @@ bench:
 
 # Longer hunts than `make test` has time for. How long each may take, in seconds, and how far.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= cron_parse cron_next job_read http_bytes journal_open seal_open gossip_decode
+FUZZ_TARGETS ?= cron_parse cron_next job_read http_bytes journal_open seal_open gossip_decode \
+                 wire_decode
 SEEDS        ?= 100000
 
 # Every clock change of every zone against the oracle; each target from many seeds; and, where

@@ -8,7 +8,7 @@
 mod fuzz_targets;
 
 use bellwether::rng::Rng;
-use fuzz_targets::{cron, gossip, http, job, journal, seal};
+use fuzz_targets::{cron, gossip, http, job, journal, seal, wire};
 use std::panic::{RefUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -51,6 +51,11 @@ fn nothing_is_accepted_that_was_not_sealed_with_the_key() {
 #[test]
 fn any_bytes_are_a_message_that_is_written_as_it_was_or_none_and_a_node_stays_sound() {
     fuzz("gossip_decode", SEEDS / 4, &[], gossip::gossip_decode);
+}
+
+#[test]
+fn any_frame_is_a_word_that_is_written_as_it_was_or_none() {
+    fuzz("wire_decode", SEEDS * 10, &[], wire::wire_decode);
 }
 
 const WORDS_OF_CRON: [&str; 32] = [

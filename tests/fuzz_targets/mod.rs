@@ -7,4 +7,5 @@ pub(crate) mod http;
 pub(crate) mod job;
 pub(crate) mod journal;
 pub(crate) mod seal;
+pub(crate) mod wire;
 pub(crate) mod zones;
