@@ -113,7 +113,7 @@ impl World {
 
     /// The answer to a request, its change made and its stream read to the end.
     fn answer(&mut self, request: &Request) -> Response {
-        match handle(&self.view(), request, &self.peer) {
+        let answer = match handle(&self.view(), request, &self.peer) {
             Answer::Now(response) => response,
             Answer::Leave => left(&self.view()),
             Answer::Transfer(_) => handed_over(&self.view()),
@@ -135,7 +135,11 @@ impl World {
                     Ok(response) | Err(response) => response,
                 }
             }
+        };
+        for (name, _) in &answer.headers {
+            assert!(ANSWER_FIELDS.contains(name), "{name} would not come from a leader");
         }
+        answer
     }
 
     /// Plays the node's part in a restore.
