@@ -7,9 +7,17 @@ use super::effect::{Effect, Level, Word};
 use super::office::BY_NODE;
 use super::{Leaving, Node};
 use crate::ident::{Epoch, NodeId};
-use crate::run::session::{self, FromNode, Heard, Said};
+use crate::journal::CHUNK_MAX_BYTES;
+use crate::run::session::{self, FromNode, Heard, SESSIONS_MAX, Said};
+use crate::run::wire::MEMBER_MAX_BYTES;
 use crate::store::{Member, MemberState, Record};
 use crate::time::Mono;
+
+/// Most nodes that a leader registers, those that have left too: more than can have a session.
+const MEMBERS_MAX: usize = 1_200;
+const _: () = assert!(MEMBERS_MAX > SESSIONS_MAX);
+// A snapshot names all of them in one chunk, beside the servers and the numbers of its head.
+const _: () = assert!((MEMBERS_MAX + 16) * MEMBER_MAX_BYTES < CHUNK_MAX_BYTES);
 
 impl Node {
     /// Another node has said something.
@@ -170,6 +178,9 @@ impl Node {
             let why = "a later start of this node is registered: its data directory was put back";
             return Some(why.into());
         }
+        if known.is_none() && self.registered_soon() >= MEMBERS_MAX {
+            return Some(format!("there are {MEMBERS_MAX} nodes already, as many as there may be"));
+        }
         let holder = self.state.members().find(|other| {
             other.name == member.name
                 && other.id != member.id
@@ -178,6 +189,14 @@ impl Node {
         holder.map(|other| {
             format!("the name {:?} belongs to node {} at {:?}", other.name, other.id, other.address)
         })
+    }
+
+    /// How many nodes are registered, or will be when all is durable.
+    fn registered_soon(&self) -> usize {
+        let is_known = |member: &Member| self.state.member(member.id).is_some();
+        let is_new = |record: &Record| matches!(record, Record::Node(member) if !is_known(member));
+        let coming = self.log.iter().filter(|entry| is_new(&entry.record)).count();
+        self.state.members().len() + coming
     }
 
     fn welcome(&mut self, node: NodeId) {
@@ -213,5 +232,64 @@ impl Node {
     /// obeyed after that.
     fn may_greet(&self) -> bool {
         self.worker.is_greeted() && !matches!(self.leaving, Leaving::Stopping | Leaving::Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ident::{Boot, StoreId};
+    use crate::node::Input;
+    use crate::node::testing::{every_second, node_after, records_of, sync};
+
+    fn member(id: usize) -> Member {
+        Member {
+            id: NodeId::new(id as u32).expect("not 0"),
+            store: StoreId(1),
+            boot: Boot(1),
+            name: format!("n{id}"),
+            address: String::new(),
+            server: false,
+            work: true,
+            tags: Vec::new(),
+            state: MemberState::Left,
+        }
+    }
+
+    /// What the leader says at once to a node that greets it.
+    fn greet(leader: &mut Node, id: usize) -> Vec<Said> {
+        let (now, epoch) = (leader.now, leader.leader().expect("it leads").1);
+        let said = Said::Greeting(Box::new(member(id)));
+        let word = session::Word { epoch, session: 5, number: 0, said };
+        leader.handle(Input::Peer(member(id).id, Word::Session(word)), now);
+        let mut said = Vec::new();
+        leader.effects.retain(|effect| match effect {
+            Effect::Send(_, Word::Session(word)) => {
+                said.push(word.said.clone());
+                false
+            }
+            _ => true,
+        });
+        said
+    }
+
+    #[test]
+    fn there_are_only_so_many_nodes() {
+        let mut records = records_of(&every_second());
+        let own = 1;
+        records.extend((100..100 + MEMBERS_MAX - own - 2).map(|id| Record::Node(member(id))));
+        let mut leader = node_after(records, 0);
+        sync(&mut leader);
+        // The last two are on their way to the disk when the next one comes.
+        for (id, is_room) in [(1, true), (2, true), (3, false), (100, true)] {
+            let said = greet(&mut leader, id);
+            let refused = matches!(&said[..], [Said::Over(Some(why))] if why.contains("1200"));
+            assert_eq!(refused, !is_room, "{id}: {said:?}");
+        }
+        sync(&mut leader);
+        assert_eq!(leader.state().members().len(), MEMBERS_MAX);
+        assert!(matches!(greet(&mut leader, 4)[..], [Said::Over(Some(_))]));
+        let chunks = leader.state().snapshot();
+        assert!(chunks.iter().all(|chunk| chunk.len() < CHUNK_MAX_BYTES));
     }
 }
