@@ -119,6 +119,11 @@ impl ClockGuard {
         Now { wall: latest.map_or(now.wall, |latest| latest.min(now.wall)), ..now }
     }
 
+    /// By how much the clock was ahead of the time by which this node decides, when it was looked at.
+    pub(super) fn ahead_ms(&self) -> i64 {
+        self.last.wall.ms_since(self.deciding(self.last).wall)
+    }
+
     /// What the voters' clocks say, when this one has been off so long that another should lead.
     pub(super) fn is_off(&self, now: Now) -> Option<Wall> {
         let long = self.off_since.is_some_and(|at| now.mono.since(at) >= OFF_PATIENCE);

@@ -235,8 +235,7 @@ impl Node {
 
     /// Takes an input. Poll effects and both deadlines afterwards.
     pub fn handle(&mut self, input: Input, now: Now) {
-        self.now = now;
-        self.look_at_clock();
+        self.look_at_clock(now);
         let is_tick = matches!(input, Input::Tick);
         match input {
             Input::Tick | Input::ClockSet => {}
@@ -318,7 +317,7 @@ impl Node {
             return None;
         }
         // A clock that is ahead of the voters' decides by theirs.
-        let ahead = self.now.wall.ms_since(self.clock.deciding(self.now).wall);
+        let ahead = self.clock.ahead_ms();
         self.scheduler.next_alarm().map(|due| Wall(due.wall().0.saturating_add(ahead)))
     }
 

@@ -9,6 +9,7 @@ use crate::cluster::{Place, Raw};
 use crate::ident::Index;
 use crate::mistake::{Mistake, made};
 use crate::store::{Change, Entry, Member, MemberState, Record, Restored};
+use crate::time::Now;
 
 /// Who signs what no person asked for.
 pub(super) const BY_NODE: &str = "node";
@@ -38,8 +39,7 @@ impl Node {
     /// Appends a record to the journal of this office; it counts when it is committed.
     pub(super) fn append(&mut self, record: Record, actor: &str) -> Index {
         let Place { index, epoch } = self.consensus.append();
-        // A clock that is ahead of all others must not stand in the journal.
-        let wall = self.clock.deciding(self.now).wall;
+        let wall = self.now.wall;
         let payload = record.encode(wall, actor);
         let raw = Raw { index, epoch, kind: record.kind(), payload };
         if self.consensus.is_followed() {
@@ -58,8 +58,7 @@ impl Node {
         if !self.may_fire() {
             return;
         }
-        let now = self.clock.deciding(self.now);
-        for (job, records) in self.scheduler.poll(&self.state, now) {
+        for (job, records) in self.scheduler.poll(&self.state, self.now) {
             let mut last = Index(0);
             for record in records {
                 last = self.append(record, BY_SCHEDULER);
@@ -96,12 +95,15 @@ impl Node {
         member.is_some_and(|member| member.store == self.identity.store)
     }
 
-    pub(super) fn look_at_clock(&mut self) {
+    /// Takes the time of a turn. What a leader decides by, and writes in the journal, is never much
+    /// later than what the voters' clocks say.
+    pub(super) fn look_at_clock(&mut self, now: Now) {
         let leads = self.established.is_some();
-        let voters = self.consensus.voters_clock(self.now).filter(|_| leads);
-        self.clock.compare(voters, self.now);
+        let voters = self.consensus.voters_clock(now).filter(|_| leads);
+        self.clock.compare(voters, now);
+        self.now = self.clock.deciding(now);
         self.hand_over_for_clock();
-        match self.clock.look(self.state.newest_wall(), self.now, leads) {
+        match self.clock.look(self.state.newest_wall(), now, leads) {
             Look::Fine => {}
             Look::Stepped => {
                 self.log(Level::Warn, "clock stepped", Vec::new());

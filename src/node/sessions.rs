@@ -115,7 +115,7 @@ impl Node {
         }
         // Who follows hears of a leader before that is established, and greets it at once.
         if self.consensus.election().leads() == Some(word.epoch) {
-            if self.early.len() < session::SESSIONS_MAX {
+            if self.early.len() < SESSIONS_MAX {
                 self.early.push((from, word));
             }
             return;

@@ -1,8 +1,8 @@
 //! The bytes of all that one node tells another.
 //!
 //! Frames are those of [`crate::cluster::wire`]; the kinds beyond the messages of servers are
-//! listed here: 16–23 are the words of sessions, which [`crate::run::wire`] writes, 32–35 requests,
-//! answers and snapshots. What can't be sent is found before it is tried, and its client told; so
+//! listed here: 16–23 are the words of sessions, which [`crate::run::wire`] writes, 32–39 requests,
+//! answers, snapshots, and questions for the leader. What can't be sent is found before it is tried, and its client told; so
 //! that a frame can't be made is a mistake of our own. What is read is hostile.
 
 mod requests;
@@ -32,6 +32,10 @@ const FORWARD: u8 = 32;
 const ANSWER: u8 = 33;
 const SNAPSHOT_PART: u8 = 34;
 const SNAPSHOT_WANTED: u8 = 35;
+const WHO_LEADS: u8 = 36;
+const LEADS: u8 = 37;
+const READ_INDEX: u8 = 38;
+const READ_AT: u8 = 39;
 
 /// What a frame tells.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,6 +79,18 @@ impl Word {
             Word::SnapshotWanted(index, number) => plain(SNAPSHOT_WANTED).frame(|out| {
                 out.u64(index.0).u64(*number);
             }),
+            Word::WhoLeads => plain(WHO_LEADS).frame(|_| {}),
+            Word::Leads(leader, epoch) => plain(LEADS).frame(|out| {
+                out.u32(leader.get()).u64(epoch.0);
+            }),
+            Word::ReadIndex(number) => plain(READ_INDEX).frame(|out| {
+                out.u64(*number);
+            }),
+            Word::ReadAt(number, index) => plain(READ_AT).frame(|out| {
+                out.u64(*number).option(*index, |out, index| {
+                    out.u64(index.0);
+                });
+            }),
         }
     }
 
@@ -88,7 +104,7 @@ impl Word {
             kind if SESSION_KINDS.contains(&kind) => Word::Session(
                 header.body(body, |input| session::Word::decode(kind, header.epoch, input))?,
             ),
-            FORWARD..=SNAPSHOT_WANTED => {
+            FORWARD..=READ_AT => {
                 if header.epoch != Epoch(0) {
                     return Err(WireError::Header(DecodeError::Invalid("epoch")));
                 }
@@ -111,6 +127,10 @@ impl Word {
             }
             SNAPSHOT_PART => Word::SnapshotPart(SnapshotPart::decode(input)?),
             SNAPSHOT_WANTED => Word::SnapshotWanted(decode_index(input)?, input.u64()?),
+            WHO_LEADS => Word::WhoLeads,
+            LEADS => Word::Leads(NodeId::decode(input)?, decode_epoch(input)?),
+            READ_INDEX => Word::ReadIndex(input.u64()?),
+            READ_AT => Word::ReadAt(input.u64()?, input.option(decode_index)?),
             _ => return Err(DecodeError::Invalid("kind")),
         })
     }

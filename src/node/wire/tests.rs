@@ -214,6 +214,11 @@ fn all() -> Vec<(Word, u8, u8, &'static str)> {
              0100000000000000 01 02000000 02000000 6162 01000000 63",
         ),
         (Word::SnapshotWanted(Index(20), 1), 35, 0, "1400000000000000 0100000000000000"),
+        (Word::WhoLeads, 36, 0, ""),
+        (Word::Leads(node(2), Epoch(5)), 37, 0, "02000000 0500000000000000"),
+        (Word::ReadIndex(3), 38, 0, "0300000000000000"),
+        (Word::ReadAt(3, Some(Index(20))), 39, 0, "0300000000000000 01 1400000000000000"),
+        (Word::ReadAt(3, None), 39, 0, "0300000000000000 00"),
         (Word::Consensus(Envelope { epoch: Epoch(5), message: Message::Transfer }), 9, 5, ""),
     ]
 }
@@ -266,7 +271,12 @@ fn unchecked(word: &Word) -> Vec<u8> {
             frame(ANSWER, Epoch(0), &|out| encode_answer(*number, *applied, response, out))
         }
         Word::SnapshotPart(part) => frame(SNAPSHOT_PART, Epoch(0), &|out| part.encode(out)),
-        Word::Consensus(_) | Word::SnapshotWanted(..) => word.frame(node(1), Index(0)).unwrap(),
+        Word::Consensus(_)
+        | Word::SnapshotWanted(..)
+        | Word::WhoLeads
+        | Word::Leads(..)
+        | Word::ReadIndex(_)
+        | Word::ReadAt(..) => word.frame(node(1), Index(0)).unwrap(),
     }
 }
 
@@ -430,7 +440,7 @@ fn only_known_names_are_sent_and_taken() {
         (0, 15, WireError::Kind(15)),
         (0, 24, WireError::Kind(24)),
         (0, 31, WireError::Kind(31)),
-        (0, 36, WireError::Kind(36)),
+        (0, 40, WireError::Kind(40)),
         (1, 2, WireError::Version(2)),
         (8, 1, WireError::Header(DecodeError::Invalid("epoch"))),
     ] {

@@ -349,3 +349,38 @@ fn with_clock_job(world: &mut World) {
     assert_eq!(ask(world, 0, (Method::Post, "/v1/jobs"), job), 201);
     world.pass(3 * SECOND);
 }
+
+/// Orders are held up on their way until others lead and have given up their runs.
+fn late_orders(seed: u64) {
+    let mut world = calm(3, seed);
+    let leader = world.leader().unwrap();
+    let job = r#"{"name":"a","schedule":"@manually","command":"true","run_on":"all",
+                  "start_deadline":"1s","catchup":"skip"}"#;
+    assert_eq!(ask(&mut world, leader, (Method::Post, "/v1/jobs"), job), 201);
+    let run = run_by_hand(&mut world, leader);
+    let others: Vec<usize> = (0..3).filter(|&at| at != leader).collect();
+    for &other in &others {
+        world.fault(Fault::OneWay(leader, other, 5 * SECOND));
+    }
+    world.fault(Fault::Pause(leader, 12 * SECOND));
+    world.pass(15 * SECOND);
+    for &other in &others {
+        let run = RunId { node: world.machines[other].id, ..run };
+        let ending = world.watch.oracle.ending(run).expect("another leader has given it up");
+        assert_eq!(ending.end, End::Missed);
+    }
+    world.pass(20 * SECOND);
+    world.heal();
+}
+
+#[test]
+fn an_order_of_a_leader_that_was_starts_nothing() {
+    (0..12).for_each(late_orders);
+}
+
+#[test]
+fn an_order_of_a_lower_epoch_that_is_obeyed_is_seen() {
+    let _making = Making::new(Some(Mistake::LowEpochObeyed));
+    let is_seen = |seed| std::panic::catch_unwind(|| late_orders(seed)).is_err();
+    assert!((0..12).any(is_seen));
+}
