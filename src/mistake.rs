@@ -61,6 +61,8 @@ pub enum Mistake {
     FutureClockBlocks,
     /// A run of which nobody can know the outcome is started again.
     LostIsRetried,
+    /// A new leader knows nothing of what is to be tried again.
+    RetryLostOnFailover,
     /// Due times are passed over, and nothing tells of them.
     SkipWithoutRecord,
     /// A target that can't be told at once is given up.

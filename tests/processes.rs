@@ -64,6 +64,39 @@ fn a_process_inherits_nothing_and_leads_a_session_of_its_own() {
     drop(tcp);
 }
 
+/// The agent is killed while an attempt is waited for.
+#[test]
+fn a_job_that_fails_is_tried_again_by_whichever_agent_is_there() {
+    let mut agent = Agent::start();
+    let command = "echo $BELLWETHER_ATTEMPT $BELLWETHER_TRIGGER; test $BELLWETHER_ATTEMPT = 3";
+    let job = json!({"name": "again", "schedule": "@manually", "shell": true, "retries": 5,
+        "retry_backoff": "1s", "concurrency": "forbid", "command": command});
+    agent.post("/v1/jobs", job).expect(201);
+    agent.post("/v1/jobs/again/run", json!({})).expect(200);
+    let waiting = wait_until(DEADLINE, "an attempt is waited for", || {
+        let open = agent.get("/v1/busy").expect(200).json();
+        (open[0]["attempt"] == 2 && open[0]["state"] == "claimed").then(|| open[0].clone())
+    });
+    assert_eq!(text(&waiting, "trigger"), "retry");
+    let refused = agent.post("/v1/jobs/again/run", json!({})).expect(409).json();
+    assert_eq!(refused["code"], "overlap", "its place is taken");
+    agent.kill9();
+    agent.restart();
+    let all = wait_until(DEADLINE, "the third attempt succeeds", || {
+        let all = executions(&agent, "again");
+        (text(&all[0], "state") == "succeeded").then_some(all)
+    });
+    let shown = |key: &str| all.iter().map(|one| text(one, key)).collect::<Vec<_>>();
+    assert_eq!(shown("state"), ["succeeded", "failed", "failed"]);
+    assert_eq!(shown("trigger"), ["retry", "retry", "manual"]);
+    assert_eq!(shown("output"), ["3 retry\n", "2 retry\n", "1 manual\n"]);
+    let ids: Vec<&str> = shown("id").into_iter().filter_map(|id| id.rsplit('-').next()).collect();
+    assert_eq!(ids, ["3", "2", "1"]);
+    let job = agent.get("/v1/jobs/again").expect(200).json();
+    assert_eq!((&job["success_count"], &job["error_count"]), (&json!(1), &json!(0)));
+    assert_eq!(job["status"], "success");
+}
+
 #[test]
 fn the_environment_is_made_from_nothing() {
     let agent = Agent::builder().env("SECRET", "of the agent").start();

@@ -24,7 +24,9 @@ pub(super) fn list(call: &Call<'_>) -> Handled {
     found.reverse();
     let view = call.view;
     match call.request.query_value("_sort") {
-        None | Some("" | "id" | "group") => found.sort_by_key(Shown::group),
+        None | Some("" | "id" | "group") => {
+            found.sort_by_key(|item| (item.group(), item.attempt()));
+        }
         Some("started_at") => found.sort_by_key(|item| item.started_at(view)),
         Some("finished_at") => found.sort_by_key(Shown::finished_at),
         Some("attempt") => found.sort_by_key(Shown::attempt),

@@ -13,7 +13,7 @@ use super::{Answer, Call, Change, Handled, JobContext, RunOnce, Then, View};
 use crate::cron::{self, Place, Zone, civil};
 use crate::http::{Body, Response};
 use crate::ident::JobId;
-use crate::job::{Concurrency, Draft, Mode, Parsed, Refusal, RefusalKind, RunOn, Spec, Status};
+use crate::job::{Concurrency, Draft, Mode, Parsed, Refusal, RefusalKind, Spec, Status};
 use crate::schedule::{choose_targets, timing};
 use crate::store::{Claim, Facts, JOBS_MAX, Job, JobPut, Record, Trigger};
 use crate::time::Second;
@@ -152,9 +152,11 @@ pub(super) struct NotRun {
 pub(super) fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, NotRun> {
     let conflict = |code, sentence: String| NotRun { status: 409, code, sentence };
     if job.facts.forbid {
-        if let Some(open) = job.open_runs().next() {
-            let id = crate::run::launch::execution_id(view.state, open);
-            let sentence = format!("the run {id} is open, and the job forbids two at once");
+        let id = |run| crate::run::launch::execution_id(view.state, run);
+        let open = job.open_runs().next().map(|run| format!("the run {} is open", id(run)));
+        let owed = || Some(format!("the run {} is tried again", id(job.owed_retries().next()?)));
+        if let Some(what) = open.or_else(owed) {
+            let sentence = format!("{what}, and the job forbids two at once");
             return Err(conflict("overlap", sentence));
         }
     }
@@ -258,8 +260,10 @@ pub(super) fn facts(spec: &Spec) -> Facts {
     Facts {
         disabled: spec.disabled,
         forbid: spec.concurrency == Concurrency::Forbid,
-        per_node: spec.run_on == RunOn::All && spec.counted_tag().is_none(),
+        per_node: spec.runs_on_each(),
         keep: u16::try_from(spec.keep).unwrap_or(u16::MAX),
+        retries: u8::try_from(spec.retries).unwrap_or(u8::MAX),
+        idempotent: spec.idempotent,
     }
 }
 

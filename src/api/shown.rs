@@ -189,7 +189,7 @@ fn render_run(
         group: execution.group,
         attempt: run.attempt,
         state: Shown::Run(*execution).state(view),
-        trigger: trigger(execution.trigger),
+        trigger: trigger(execution),
         scheduled_for: execution.scheduled_for(),
         started_at: started(view, execution),
         finished_at: ended.map(|ending| ending.finished),
@@ -252,7 +252,7 @@ fn started(view: &View<'_>, execution: &Execution) -> Wall {
         (
             RunState::Open,
             Heard::Nothing | Heard::Unsent | Heard::Ordered | Heard::Starting | Heard::Concluding,
-        ) => execution.claimed,
+        ) => execution.run.not_before.unwrap_or(execution.claimed),
     }
 }
 
@@ -276,8 +276,9 @@ fn ended_state(end: End) -> execution::State {
     }
 }
 
-fn trigger(trigger: Trigger) -> execution::Trigger {
-    match trigger {
+fn trigger(execution: &Execution) -> execution::Trigger {
+    match execution.trigger {
+        _ if execution.run.is_retry() => execution::Trigger::Retry,
         Trigger::Schedule => execution::Trigger::Schedule,
         Trigger::Catchup => execution::Trigger::Catchup,
         Trigger::Manual => execution::Trigger::Manual,
@@ -298,6 +299,7 @@ fn reason(ending: &Ending, has_tail: bool) -> Cow<'static, str> {
         }
         Some(Reason::Untraceable) => "its traces contradict each other".into(),
         Some(Reason::Unreachable) => "the node could not be reached in time".into(),
+        Some(Reason::JobDeleted) => "the job was deleted before it was tried again".into(),
         Some(Reason::StoreReplaced) => {
             "the node's data directory was replaced, so nobody knows how it ended".into()
         }

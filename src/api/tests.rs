@@ -79,7 +79,11 @@ impl World {
             store::Change::Claimed(job, group) => {
                 self.dispatch.claimed(&self.state, &self.scheduler, job, group, self.now);
             }
-            store::Change::Ended(_, run) => self.dispatch.ended(run),
+            store::Change::Ended(_, run) => self.dispatch.ended(&self.state, run, self.now),
+            store::Change::Retried(job, run) => {
+                let of = (job, run);
+                self.dispatch.retried(&self.state, &self.scheduler, of, index, self.now);
+            }
             store::Change::Restored(ref jobs) => {
                 for (_, job, _) in jobs {
                     self.scheduler.job_put(&self.state, *job, &self.zones);

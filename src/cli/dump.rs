@@ -209,6 +209,10 @@ fn fields(record: &Record, secrets: bool) -> Map<String, Value> {
         Record::RestoreCommit(commit) => json!({
             "restore": commit.restore, "jobs": commit.jobs, "replace": commit.replace,
         }),
+        Record::Retry(retry) => json!({
+            "run": run_json(retry.run), "node": node(retry.node),
+            "not_before": wall(retry.not_before),
+        }),
         Record::Keyed(keyed) => {
             let mut inner = fields(&keyed.record, secrets);
             inner.insert("key".into(), keyed.key.text.as_str().into());
@@ -287,6 +291,7 @@ fn reason_json(reason: Reason) -> Value {
         Reason::Untraceable => json!("untraceable"),
         Reason::StoreReplaced => json!("store_replaced"),
         Reason::Unreachable => json!("unreachable"),
+        Reason::JobDeleted => json!("job_deleted"),
     }
 }
 

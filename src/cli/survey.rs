@@ -252,6 +252,7 @@ pub(super) fn kind_name(record: &Record) -> &'static str {
         Record::Checkpoint { .. } => "checkpoint",
         Record::RestorePart(_) => "restore_part",
         Record::RestoreCommit(_) => "restore_commit",
+        Record::Retry(_) => "retry",
     }
 }
 

@@ -152,7 +152,7 @@ static KEYS: [Key; 38] = [
     key!("disabled" = "false", |spec| Value::Flag(spec.disabled)),
     key!("tags" = "{}", |spec| Value::Texts(&spec.tags)),
     key!("metadata" = "{}", |spec| Value::Texts(&spec.metadata)),
-    key!("retries" = "0"),
+    key!("retries" = "0", |spec| Value::Number(spec.retries)),
     key!("parent_job" = NONE),
     key!("processors" = "{}"),
     key!("concurrency" = "\"allow\"", |spec| Value::Text(spec.concurrency.as_str())),
@@ -173,7 +173,7 @@ static KEYS: [Key; 38] = [
     key!("catchup" = "\"latest\"", |spec| Value::Text(spec.catchup.as_str())),
     key!("catchup_window" = NONE, |spec| Value::Span(spec.catchup_window)),
     key!("catchup_max" = "100", |spec| Value::Number(spec.catchup_max)),
-    key!("retry_backoff" = NONE),
+    key!("retry_backoff" = "\"1s\"", |spec| Value::Span(Some(spec.retry_backoff))),
     key!("run_on" = "\"all\"", |spec| match spec.run_on {
         RunOn::All => Value::Text("all"),
         RunOn::Any => Value::Text("any"),
@@ -472,9 +472,9 @@ mod tests {
                 "has an invalid value: starts_at: \"x\" is no time in UTC",
             ),
             (
-                good.replace("\"keep\"", "\"retries\":1,\"keep\""),
-                "has an invalid value: retries: is not available in this version; use 0, or let \
-                 the command try again",
+                good.replace("\"keep\"", "\"ephemeral\":true,\"keep\""),
+                "has an invalid value: ephemeral: is not available in this version; use false, and \
+                 delete the job after its run",
             ),
             (format!("{good}}}"), "is not valid JSON: trailing characters (line 1 column 33)"),
         ] {

@@ -108,6 +108,10 @@ fn fill_running(spec: &mut Spec, defaults: &Spec, fields: &mut Fields<'_>) -> Re
     fields
         .integer("catchup_max", spec::CATCHUP_MAX)?
         .put(&mut spec.catchup_max, &defaults.catchup_max);
+    fields.integer("retries", spec::RETRIES)?.put(&mut spec.retries, &defaults.retries);
+    fields
+        .duration("retry_backoff", spec::RETRY_BACKOFF)?
+        .put(&mut spec.retry_backoff, &defaults.retry_backoff);
     fields.integer("keep", spec::KEEP)?.put(&mut spec.keep, &defaults.keep);
     fields
         .integer("output_limit", spec::OUTPUT_LIMIT)?
@@ -358,8 +362,6 @@ fn run_on(fields: &mut Fields<'_>) -> Take<RunOn> {
 
 fn refuse_unavailable(fields: &mut Fields<'_>) -> Result<(), Refusal> {
     for (key, instead) in [
-        ("retries", "use 0, or let the command try again"),
-        ("retry_backoff", "leave it out"),
         ("parent_job", "leave it out and give a schedule"),
         ("processors", "leave it out: the output of each run is kept"),
         ("notify", "leave it out, or let the command notify"),

@@ -211,7 +211,7 @@ mod tests {
             r#""executor_config":{"command":"echo \"x\"","shell":"false","env":"A=1,2,B="},"#,
             r#""ephemeral":false,"starts_at":null,"expires_at":null,"env":{"A":"1,2","B":""},"#,
             r#""cwd":"","timeout":"","kill_grace":"10s","start_deadline":"1m0s","#,
-            r#""catchup":"latest","catchup_window":"","catchup_max":100,"retry_backoff":"","#,
+            r#""catchup":"latest","catchup_window":"","catchup_max":100,"retry_backoff":"1s","#,
             r#""run_on":"all","queue_max":0,"limits":{},"output_limit":16777216,"keep":100,"#,
             r#""idempotent":false,"notify":[],"note":"","success_count":3,"error_count":0,"#,
             r#""missed_count":0,"last_success":"1970-01-01T00:00:01.500Z","last_error":null,"#,

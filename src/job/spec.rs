@@ -59,6 +59,13 @@ pub const START_DEADLINE: RangeInclusive<Duration> =
 /// Bounds of `catchup_window`.
 pub const CATCHUP_WINDOW: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
+/// Bounds of `retries`: with all of them, a fire is about as much history as a job keeps, however
+/// many nodes run it.
+pub const RETRIES: RangeInclusive<u64> = 0..=10;
+/// The longest wait before a retry.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Bounds of `retry_backoff`.
+pub const RETRY_BACKOFF: RangeInclusive<Duration> = Duration::from_millis(100)..=RETRY_WAIT_MAX;
 /// What stands for the value of a variable where a reader may not see it.
 pub const MASK: &str = "********";
 
@@ -83,6 +90,10 @@ pub struct Spec {
     pub tags: BTreeMap<String, String>,
     /// For people and filters.
     pub metadata: BTreeMap<String, String>,
+    /// How often a run that failed is tried again.
+    pub retries: u64,
+    /// The wait before the first retry, which doubles with each.
+    pub retry_backoff: Duration,
     /// What happens to a run while another is open.
     pub concurrency: Concurrency,
     /// What to run: words, or with `shell` a script for `/bin/sh -c`.
@@ -135,6 +146,8 @@ impl Default for Spec {
             disabled: false,
             tags: BTreeMap::new(),
             metadata: BTreeMap::new(),
+            retries: 0,
+            retry_backoff: Duration::from_secs(1),
             concurrency: Concurrency::Allow,
             command: String::new(),
             shell: false,
@@ -181,6 +194,11 @@ impl Spec {
             *value = MASK.into();
         }
         shown
+    }
+
+    /// Whether every matching node runs it, each for itself.
+    pub fn runs_on_each(&self) -> bool {
+        self.run_on == RunOn::All && self.counted_tag().is_none()
     }
 
     /// The lowest count that a tag carries, and the tag's key.

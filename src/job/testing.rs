@@ -88,6 +88,8 @@ pub(crate) fn random_spec(rng: &mut Rng) -> Spec {
         owner_email: random_text(rng, 8),
         disabled: rng.chance(1, 2),
         metadata: texts(rng, "m"),
+        retries: rng.below(11),
+        retry_backoff: seconds(rng, 290),
         concurrency: Concurrency::ALL[rng.below(2) as usize],
         command: format!("run '{}'", random_text(rng, 12).replace('\'', "")),
         shell: rng.chance(1, 2),

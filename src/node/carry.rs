@@ -42,6 +42,9 @@ impl Node {
             Instruction::Finish(finished) => {
                 self.append(Record::Finished(*finished), BY_NODE);
             }
+            Instruction::Retry(retry) => {
+                self.append(Record::Retry(retry), BY_NODE);
+            }
         }
     }
 

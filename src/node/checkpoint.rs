@@ -193,7 +193,13 @@ mod tests {
                 name: format!("big{number}"),
                 spec: vec![b'x'; 60 << 10],
                 timing: Timing::default(),
-                facts: Facts { disabled: true, forbid: false, per_node: true, keep: 1 },
+                facts: Facts {
+                    disabled: true,
+                    forbid: false,
+                    per_node: true,
+                    keep: 1,
+                    ..Facts::default()
+                },
                 mark: None,
                 anchor: None,
             })

@@ -148,9 +148,23 @@ impl Node {
             Change::Claimed(job, group) if self.established.is_some() => {
                 self.dispatch.claimed(&self.state, &self.scheduler, job, group, self.now);
             }
-            Change::Ended(_, run) if self.established.is_some() => self.dispatch.ended(run),
+            Change::Ended(_, run) if self.established.is_some() => {
+                self.dispatch.ended(&self.state, run, self.now);
+            }
+            Change::Retried(job, run) if self.established.is_some() => {
+                self.dispatch.retried(&self.state, &self.scheduler, (job, run), index, self.now);
+            }
+            Change::JobDeleted(job) if self.established.is_some() => {
+                self.dispatch.job_deleted(&self.state, job, self.now);
+            }
+            Change::Restored(ref jobs) if self.established.is_some() => {
+                for &(_, job, _) in jobs.iter().filter(|(.., how)| *how == Restored::Removed) {
+                    self.dispatch.job_deleted(&self.state, job, self.now);
+                }
+            }
             Change::Claimed(..)
             | Change::Ended(..)
+            | Change::Retried(..)
             | Change::EpochStarted(_)
             | Change::JobPut(_)
             | Change::JobDeleted(_)
@@ -191,6 +205,7 @@ impl Node {
             Change::EpochStarted(_)
             | Change::Members
             | Change::Ended(..)
+            | Change::Retried(..)
             | Change::Checkpoint
             | Change::Staged
             | Change::Void(None) => {}
@@ -200,7 +215,7 @@ impl Node {
     fn members_changed(&mut self) {
         self.note_servers();
         if self.established.is_some() {
-            self.dispatch.members_changed(&self.state);
+            self.dispatch.members_changed(&self.state, self.now);
             self.welcome_registered();
         }
         let me = self.identity.node;

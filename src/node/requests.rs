@@ -138,6 +138,7 @@ impl Node {
             store::Change::Members => return self.unpark_name(api::VOTERS_NAME),
             store::Change::EpochStarted(_)
             | store::Change::Ended(..)
+            | store::Change::Retried(..)
             | store::Change::Checkpoint
             | store::Change::Staged
             | store::Change::Void(None) => return,

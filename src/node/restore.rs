@@ -168,7 +168,8 @@ impl Node {
             | Record::Finished(_)
             | Record::Checkpoint { .. }
             | Record::RestorePart(_)
-            | Record::RestoreCommit(_) => false,
+            | Record::RestoreCommit(_)
+            | Record::Retry(_) => false,
         };
         let now = self.now.wall.second();
         let is_due = self.scheduler.next_alarm().is_some_and(|due| due <= now);

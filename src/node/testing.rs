@@ -44,7 +44,13 @@ pub(super) fn records_of(spec: &Spec) -> Vec<Record> {
             name: spec.name.clone(),
             spec: spec.to_bytes(),
             timing: crate::schedule::timing(spec),
-            facts: Facts { disabled: false, forbid: false, per_node: true, keep: 10_000 },
+            facts: Facts {
+                disabled: false,
+                forbid: false,
+                per_node: true,
+                keep: 10_000,
+                ..Facts::default()
+            },
             mark: None,
             anchor: None,
         }),

@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::launch;
 use super::worker::{Order, Report};
+use super::{launch, retry};
 use crate::ident::{Epoch, Index, JobId, NodeId, RunId};
 use crate::job::Spec;
 use crate::mistake::{Mistake, made};
 use crate::schedule::Scheduler;
-use crate::store::{End, Ending, Finished, Reason, State};
+use crate::store::{End, Ending, Finished, Reason, Retry, State};
 use crate::time::{Mono, Now, Wall};
 use crate::timer::TimerQueue;
 
@@ -23,12 +23,17 @@ pub const LOST_AFTER: Duration = Duration::from_secs(6 * 3_600);
 /// What is added to the longest time that a run with a timeout can take, before it is lost.
 const LOST_GRACE: Duration = Duration::from_secs(60);
 
+/// How long an office waits at its begin for the session of a node that is to try again, before
+/// another node may.
+const SESSIONS_WITHIN: Duration = Duration::from_secs(10);
+
 /// What the leader has heard of an open run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heard {
     /// Nothing since this office began; the node was asked.
     Nothing,
-    /// It was claimed in this office, and its node can't be told yet.
+    /// It was claimed in this office, or surely never started before it, and its node can't be told
+    /// yet, or must not be, because it is a retry.
     Unsent,
     /// The order is given.
     Ordered,
@@ -51,11 +56,15 @@ pub enum Instruction {
     Settle(RunId),
     /// Write the end of the run.
     Finish(Box<Finished>),
+    /// Write that it is tried again.
+    Retry(Retry),
 }
 
 #[derive(Debug)]
 struct Tracked {
     heard: Heard,
+    /// It is not ordered before.
+    not_before: Mono,
     deadline: Mono,
 }
 
@@ -64,12 +73,14 @@ struct Tracked {
 pub struct Dispatch {
     epoch: Epoch,
     runs: BTreeMap<RunId, Tracked>,
+    /// Runs whose retry is on its way to the journal, and where that is made.
+    retrying: BTreeMap<RunId, NodeId>,
     /// The nodes that can be told something.
     sessions: BTreeSet<NodeId>,
     /// Since when each node can't be, of those that had a session; the others since `began`.
     away: BTreeMap<NodeId, Mono>,
     began: Mono,
-    /// When to look again at runs that are not sent, or whose node is away.
+    /// When to look again at runs that are not sent, or must not be yet, or whose node is away.
     looks: TimerQueue<Mono, RunId>,
     /// Whether the disk takes nothing, so that no run is its own fault too late.
     stands_still: bool,
@@ -82,10 +93,15 @@ impl Dispatch {
     /// Begins the office of `epoch`: every open run of the state is asked for.
     pub fn take_office(&mut self, epoch: Epoch, state: &State, scheduler: &Scheduler, now: Now) {
         *self = Dispatch { epoch, began: now.mono, ..Dispatch::default() };
-        for (run, job) in state.open_runs() {
+        let forgets = made(Mistake::RetryLostOnFailover);
+        for (run, job) in state.open_runs().filter(|(run, _)| !forgets || run.attempt == 1) {
             let deadline = now.mono + launch::late_time_left(state, scheduler, job, run, now.wall);
-            self.runs.insert(run, Tracked { heard: Heard::Nothing, deadline });
+            let not_before = not_before(state, job, run, now);
+            self.runs.insert(run, Tracked { heard: Heard::Nothing, not_before, deadline });
             self.looks.arm(now.mono + LOST_GRACE, run);
+        }
+        if !forgets {
+            self.retry_all(state, now);
         }
     }
 
@@ -110,6 +126,7 @@ impl Dispatch {
                 Heard::Concluding => {}
             }
         }
+        self.retry_all(state, now);
     }
 
     /// `node` can't be told anything from now on.
@@ -133,15 +150,24 @@ impl Dispatch {
         self.looks.next_deadline().filter(|_| !self.stands_still)
     }
 
-    /// Gives up runs whose node could not be reached: those that were never sent when their
-    /// deadline passes, the others when they must have ended.
+    /// Orders retries whose time has come, and gives up runs whose node could not be reached: those
+    /// that were never sent when their deadline passes, the others when they must have ended.
     pub fn tick(&mut self, state: &State, now: Now) {
         if self.stands_still {
             return;
         }
         while let Some((_, run)) = self.looks.pop_due(now.mono) {
             let is_away = !self.sessions.contains(&run.node);
-            let Some(tracked) = self.runs.get(&run).filter(|_| is_away) else { continue };
+            let Some(tracked) = self.runs.get(&run) else {
+                self.retry(state, run, now);
+                continue;
+            };
+            if !is_away {
+                if tracked.heard == Heard::Unsent {
+                    self.send(state, run, now);
+                }
+                continue;
+            }
             let (end, at) = match tracked.heard {
                 Heard::Unsent => (End::Missed, tracked.deadline),
                 Heard::Running(_) if made(Mistake::MissedWrittenForStarted) => {
@@ -183,6 +209,7 @@ impl Dispatch {
                 self.out.push_back(Instruction::Question(run));
             }
         }
+        self.retry_all(state, now);
     }
 
     /// Orders the open runs of a fire that was claimed in this office.
@@ -205,7 +232,8 @@ impl Dispatch {
                 true => now.mono + launch::late_time_left(state, scheduler, job, run, now.wall),
                 false => deadline,
             };
-            self.runs.insert(run, Tracked { heard: Heard::Unsent, deadline });
+            let not_before = now.mono;
+            self.runs.insert(run, Tracked { heard: Heard::Unsent, not_before, deadline });
             if self.sessions.contains(&run.node) {
                 self.order(state, job, run, spec.as_ref(), now);
             } else if made(Mistake::NoSessionMeansSkip) {
@@ -215,6 +243,40 @@ impl Dispatch {
                 self.looks.arm(deadline, run);
             }
         }
+    }
+
+    /// The retry `run` was made by the record at `index`, in this office: it is ordered when its
+    /// time has come.
+    pub fn retried(
+        &mut self,
+        state: &State,
+        scheduler: &Scheduler,
+        (job, run): (JobId, RunId),
+        index: Index,
+        now: Now,
+    ) {
+        self.retrying.retain(|&of, _| state.owed_retry(of).is_some());
+        let not_before = not_before(state, job, run, now);
+        let left = match index <= self.held_up {
+            true => launch::late_time_left(state, scheduler, job, run, now.wall),
+            false => launch::retry_time_left(state, job, run, now.wall),
+        };
+        let deadline = now.mono + left;
+        self.runs.insert(run, Tracked { heard: Heard::Unsent, not_before, deadline });
+        self.send(state, run, now);
+    }
+
+    /// `job` was deleted: what of it would only be tried again later is not.
+    pub fn job_deleted(&mut self, state: &State, job: JobId, now: Now) {
+        let unsent = self.runs.iter().filter(|(run, tracked)| {
+            tracked.heard == Heard::Unsent && state.open_run(**run) == Some(job)
+        });
+        self.retrying.retain(|&of, _| state.owed_retry(of).is_some());
+        let retries: Vec<RunId> =
+            unsent.map(|(&run, _)| run).filter(|run| run.attempt > 1).collect();
+        retries.into_iter().for_each(|run| {
+            self.drop_retry(run, now);
+        });
     }
 
     /// Takes what a node says of a run.
@@ -239,6 +301,13 @@ impl Dispatch {
             Report::Starting => tracked.heard = Heard::Starting,
             Report::Running(since) => tracked.heard = Heard::Running(since),
             Report::Ended(ending, tail) => self.conclude(run, ending, tail),
+            Report::NeverStarted if run.attempt > 1 && state.job(job).is_none() => {
+                self.drop_retry(run, now);
+            }
+            Report::NeverStarted if now.mono < tracked.not_before => {
+                tracked.heard = Heard::Unsent;
+                self.looks.arm(tracked.not_before, run);
+            }
             Report::NeverStarted if now.mono < tracked.deadline => {
                 let spec = state.fire(job, run.group).and_then(launch::claimed_spec);
                 self.order(state, job, run, spec.as_ref(), now);
@@ -253,14 +322,15 @@ impl Dispatch {
     }
 
     /// The end of `run` is committed.
-    pub fn ended(&mut self, run: RunId) {
+    pub fn ended(&mut self, state: &State, run: RunId, now: Now) {
         self.runs.remove(&run);
         self.out.push_back(Instruction::Settle(run));
+        self.retry(state, run, now);
     }
 
     /// The registry has changed, by which runs may have ended: those of a node that came back with
     /// another data directory.
-    pub fn members_changed(&mut self, state: &State) {
+    pub fn members_changed(&mut self, state: &State, now: Now) {
         let out = &mut self.out;
         self.runs.retain(|&run, _| {
             let is_open = state.open_run(run).is_some();
@@ -269,6 +339,7 @@ impl Dispatch {
             }
             is_open
         });
+        self.retry_all(state, now);
     }
 
     /// What the leader has heard of `run`.
@@ -297,10 +368,52 @@ impl Dispatch {
         }
     }
 
-    /// Orders a run that could not be sent before.
+    /// Has every run tried again that is owed it.
+    fn retry_all(&mut self, state: &State, now: Now) {
+        let owed: Vec<RunId> = state.owed_retries().map(|(run, _)| run).collect();
+        owed.into_iter().for_each(|run| self.retry(state, run, now));
+    }
+
+    /// Has `run` tried again, if that is owed and not decided yet. Nothing is while the disk takes
+    /// nothing.
+    fn retry(&mut self, state: &State, run: RunId, now: Now) {
+        let Some(job) = state.owed_retry(run).filter(|_| !self.stands_still) else { return };
+        let Some(fire) = state.fire(job, run.group) else { return };
+        if self.retrying.contains_key(&run) {
+            return;
+        }
+        // A definition that cannot be read was never one that was accepted here.
+        let spec = launch::claimed_spec(fire).unwrap_or_default();
+        let by = self.began + SESSIONS_WITHIN;
+        if !self.sessions.contains(&run.node) && !spec.runs_on_each() && now.mono < by {
+            self.looks.arm(by, run);
+            return;
+        }
+        let node = retry::node(state, (job, fire), &spec, run, &self.sessions, &self.retrying);
+        let not_before = now.wall + retry::wait(spec.retry_backoff, run);
+        self.retrying.insert(run, node);
+        self.out.push_back(Instruction::Retry(Retry { run, node, not_before }));
+    }
+
+    /// Gives up a retry that nobody was told of, because its job is gone.
+    fn drop_retry(&mut self, run: RunId, now: Now) {
+        let ending = Ending::decided(End::Skipped, Reason::JobDeleted, now.wall);
+        self.conclude(run, ending, Vec::new());
+    }
+
+    /// Orders a run that could not be sent before, or looks again when it may be.
     fn send(&mut self, state: &State, run: RunId, now: Now) {
         let Some(job) = state.open_run(run) else { return };
-        if self.runs.get(&run).is_some_and(|tracked| now.mono >= tracked.deadline) {
+        let Some(tracked) = self.runs.get(&run) else { return };
+        if now.mono < tracked.not_before {
+            self.looks.arm(tracked.not_before, run);
+            return;
+        }
+        if !self.sessions.contains(&run.node) {
+            self.looks.arm(tracked.deadline, run);
+            return;
+        }
+        if now.mono >= tracked.deadline {
             let ending = Ending::decided(End::Missed, Reason::Unreachable, now.wall);
             self.conclude(run, ending, Vec::new());
             return;
@@ -327,6 +440,12 @@ impl Dispatch {
         }
         self.out.push_back(Instruction::Finish(Box::new(Finished { run, ending, tail })));
     }
+}
+
+/// When a run may be ordered at the earliest.
+fn not_before(state: &State, job: JobId, run: RunId, now: Now) -> Mono {
+    let kept = state.fire(job, run.group).and_then(|fire| fire.run(run));
+    now.mono + kept.map_or(Duration::ZERO, |kept| launch::hold(kept, now.wall))
 }
 
 #[cfg(test)]

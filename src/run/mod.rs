@@ -9,6 +9,7 @@ pub mod dispatch;
 mod ending;
 pub mod launch;
 pub mod order;
+pub mod retry;
 pub mod runs_log;
 pub mod session;
 pub mod table;

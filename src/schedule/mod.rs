@@ -22,7 +22,7 @@ use crate::store::{Claim, Job, Record, Skip, SkipReason, State, Timing, Trigger}
 use crate::time::{Now, Second, Wall};
 use crate::timer::TimerQueue;
 
-pub use targets::choose as choose_targets;
+pub use targets::{choose as choose_targets, choose_other};
 
 /// Most jobs that one call of [`Scheduler::poll`] decides; the rest follow at the next call, so
 /// that a thundering second delays no heartbeat and no answer for long.

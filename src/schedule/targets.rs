@@ -28,6 +28,19 @@ pub fn choose(state: &State, spec: &Spec, job: JobId, salt: i64) -> Vec<NodeId> 
     candidates
 }
 
+/// One more node for a fire of `job`, of those for which `is_free` holds; `None` when there is
+/// none.
+pub fn choose_other(
+    state: &State,
+    spec: &Spec,
+    job: JobId,
+    salt: i64,
+    is_free: &dyn Fn(NodeId) -> bool,
+) -> Option<NodeId> {
+    let may_run = state.members().filter(|member| may_run(member, spec) && is_free(member.id));
+    may_run.map(|member| member.id).min_by_key(|&node| rank(job, salt, node))
+}
+
 fn may_run(member: &Member, spec: &Spec) -> bool {
     let has = |key: &str, value: &str| {
         member.tags.iter().any(|(own, own_value)| own == key && own_value == value)

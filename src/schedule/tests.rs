@@ -72,7 +72,13 @@ impl Office {
             name: spec.name.clone(),
             spec: spec.to_bytes(),
             timing: timing(spec),
-            facts: Facts { disabled: spec.disabled, forbid: false, per_node: true, keep: 0 },
+            facts: Facts {
+                disabled: spec.disabled,
+                forbid: false,
+                per_node: true,
+                keep: 0,
+                ..Facts::default()
+            },
             mark: Some(Second(BEGIN + mark)),
             anchor: Some(Second(BEGIN)),
         };

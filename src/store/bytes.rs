@@ -9,7 +9,7 @@ use super::answers::{KEY_MAX_BYTES, RequestKey};
 use super::jobs::TimingRef;
 use super::record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    RestoreCommit, RestorePart, Servers, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
+    RestoreCommit, RestorePart, Retry, Servers, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Boot, ClusterId, DIGEST_BYTES, Epoch, Index, JobId, NodeId, RunId, StoreId};
@@ -39,6 +39,7 @@ impl Record {
             Record::Checkpoint { .. } => 11,
             Record::RestorePart(_) => 12,
             Record::RestoreCommit(_) => 13,
+            Record::Retry(_) => 14,
         }
     }
 
@@ -79,6 +80,7 @@ impl Record {
             }
             Record::RestorePart(part) => part.encode(out),
             Record::RestoreCommit(commit) => commit.encode(out),
+            Record::Retry(retry) => retry.encode(out),
             Record::Keyed(keyed) => {
                 assert!(!matches!(keyed.record, Record::Keyed(_)), "a change has one key");
                 keyed.key.encode(out);
@@ -115,6 +117,7 @@ impl Record {
             },
             12 => Record::RestorePart(Box::new(RestorePart::decode(input)?)),
             13 => Record::RestoreCommit(RestoreCommit::decode(input)?),
+            14 => Record::Retry(Retry::decode(input)?),
             _ => return Err(DecodeError::Invalid("kind")),
         })
     }
@@ -276,6 +279,7 @@ impl<'a> TimingRef<'a> {
 impl Facts {
     pub(super) fn encode(&self, out: &mut Encoder) {
         out.bool(self.disabled).bool(self.forbid).bool(self.per_node).u16(self.keep);
+        out.u8(self.retries).bool(self.idempotent);
     }
 
     pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Facts, DecodeError> {
@@ -284,6 +288,8 @@ impl Facts {
             forbid: input.bool()?,
             per_node: input.bool()?,
             keep: input.u16()?,
+            retries: input.u8()?,
+            idempotent: input.bool()?,
         })
     }
 }
@@ -434,6 +440,7 @@ impl Reason {
             Reason::Untraceable => out.u8(4),
             Reason::StoreReplaced => out.u8(5),
             Reason::Unreachable => out.u8(6),
+            Reason::JobDeleted => out.u8(7),
         };
     }
 
@@ -446,6 +453,7 @@ impl Reason {
             4 => Ok(Reason::Untraceable),
             5 => Ok(Reason::StoreReplaced),
             6 => Ok(Reason::Unreachable),
+            7 => Ok(Reason::JobDeleted),
             _ => Err(DecodeError::Invalid("reason")),
         }
     }

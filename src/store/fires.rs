@@ -22,7 +22,11 @@ pub struct Fire {
     pub claimed: Wall,
     /// The claimed definition: an edit changes later fires only.
     pub spec: Rc<[u8]>,
-    /// In order of node.
+    /// What that says of retries.
+    pub retries: u8,
+    /// Whether what is lost has failed.
+    pub idempotent: bool,
+    /// In order of node and attempt.
     pub runs: Vec<Run>,
 }
 
@@ -38,6 +42,10 @@ pub struct Run {
     /// Index of the record of its end, which has its last output; 0 while it is open, and of one
     /// that its claim skipped.
     pub record: Index,
+    /// Whether there is a next attempt.
+    pub retried: bool,
+    /// When it may start at the earliest, of one that is a retry; forgotten with its fire.
+    pub not_before: Option<Wall>,
 }
 
 /// One run as the history has it, with what it has from its fire.
@@ -64,6 +72,30 @@ pub enum RunState {
     Ended(Ending),
 }
 
+impl Run {
+    /// A run with nothing behind it.
+    pub(super) fn new(node: NodeId, attempt: u32, state: RunState) -> Run {
+        Run { node, attempt, state, record: Index(0), retried: false, not_before: None }
+    }
+
+    /// Whether it is a try after another, which has failed.
+    pub fn is_retry(&self) -> bool {
+        self.attempt > 1
+    }
+
+    /// How its target ended, once nothing is tried any more. A retry that never started leaves the
+    /// target with the failure before it.
+    fn outcome(&self) -> Option<Ending> {
+        match self.state {
+            RunState::Open => None,
+            RunState::Ended(ending) if self.is_retry() && !ending.end.may_have_started() => {
+                Some(Ending { end: End::Failed, ..ending })
+            }
+            RunState::Ended(ending) => Some(ending),
+        }
+    }
+}
+
 impl Fire {
     /// The name of `run`, which must be of this fire.
     pub fn run_id(&self, run: &Run) -> RunId {
@@ -81,21 +113,66 @@ impl Fire {
         self.runs.iter().filter(|run| run.state == RunState::Open).map(|run| self.run_id(run))
     }
 
-    /// Whether all runs have ended.
+    /// Its runs that have failed and are to be tried again.
+    pub fn owed_retries(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.runs.iter().filter(|run| self.owes_retry(run)).map(|run| self.run_id(run))
+    }
+
+    /// That run of it.
+    pub fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(self.position(id).ok()?)
+    }
+
+    /// Whether all runs have ended, and none is to be tried again.
     pub fn is_over(&self) -> bool {
-        self.open_runs().next().is_none()
+        self.unfinished().next().is_none()
+    }
+
+    /// Whether a retry of `run` may be made on `node`: the target has no other attempt under way or
+    /// behind it there, nor has another target.
+    pub fn may_retry_on(&self, run: RunId, node: NodeId) -> bool {
+        let next = RunId { node, attempt: run.attempt + 1, ..run };
+        let is_other = |other: &&Run| other.node == node && self.run_id(other) != run;
+        let is_taken = self.runs.iter().filter(is_other).any(|other| !other.retried);
+        self.run(run).is_some_and(|run| self.owes_retry(run))
+            && !is_taken
+            && self.run(next).is_none()
+    }
+
+    /// How many targets it has.
+    pub fn targets(&self) -> usize {
+        self.runs.iter().filter(|run| !run.retried).count()
+    }
+
+    /// Its runs that are open or to be tried again.
+    fn unfinished(&self) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(|run| run.state == RunState::Open || self.owes_retry(run))
+    }
+
+    /// Whether `run` has failed, and is to be tried again.
+    fn owes_retry(&self, run: &Run) -> bool {
+        let RunState::Ended(Ending { end, .. }) = run.state else { return false };
+        let failed = match end {
+            End::Failed | End::TimedOut => true,
+            End::Lost => self.idempotent,
+            End::Succeeded | End::Killed | End::Skipped | End::Missed => false,
+        };
+        failed && !run.retried && run.attempt <= u32::from(self.retries)
+    }
+
+    pub(super) fn position(&self, id: RunId) -> Result<usize, usize> {
+        self.runs.binary_search_by_key(&(id.node, id.attempt), |run| (run.node, run.attempt))
     }
 
     pub(super) fn runs_are_in_order(&self) -> bool {
         self.runs.is_sorted_by(|a, b| (a.node, a.attempt) < (b.node, b.attempt))
     }
 
-    /// What its ends say of the job; `None` when no run was ever to start.
+    /// What its ends say of the job; `None` when no run was ever to start. Of a target the last
+    /// attempt counts.
     pub(super) fn verdict(&self) -> Option<Status> {
-        let ends = self.runs.iter().filter_map(|run| match run.state {
-            RunState::Open => None,
-            RunState::Ended(ending) => Some(ending.end),
-        });
+        let last = self.runs.iter().filter(|run| !run.retried);
+        let ends = last.filter_map(Run::outcome).map(|ending| ending.end);
         let started: Vec<End> = ends.filter(|end| end.may_have_started()).collect();
         let succeeded = started.iter().filter(|&&end| end == End::Succeeded).count();
         match (succeeded, started.len()) {
@@ -148,10 +225,11 @@ impl State {
                 true => RunState::Ended(Ending::decided(End::Skipped, Reason::Overlap, wall)),
                 false => RunState::Open,
             };
-            runs.push(Run { node, attempt: 1, state, record: Index(0) });
+            runs.push(Run::new(node, 1, state));
         }
         let (due, trigger, spec) = (claim.due, claim.trigger, Rc::clone(&job.spec));
-        let fire = Fire { group, due, trigger, claimed: wall, spec, runs };
+        let Facts { retries, idempotent, .. } = job.facts;
+        let fire = Fire { group, due, trigger, claimed: wall, spec, retries, idempotent, runs };
         let skipped = fire.runs.len() - fire.open_runs().count();
         for run in fire.open_runs() {
             self.open.insert(run, claim.job);
@@ -176,17 +254,26 @@ impl State {
         let Some(job) = jobs.get_mut(&id) else { unreachable!("an open run belongs to a job") };
         let keep = usize::from(job.facts.keep);
         let past = job.past_mut();
-        let Some(run) = past.history.run_mut(finished.run) else {
+        let fire = past.history.fire_mut(finished.run.group);
+        let Some((at, fire)) =
+            fire.and_then(|fire| Some((fire.position(finished.run).ok()?, fire)))
+        else {
             unreachable!("an open run is in its fire")
         };
-        run.state = RunState::Ended(finished.ending);
-        run.record = index;
-        past.count(&finished.ending);
+        let ended = RunState::Ended(finished.ending);
+        fire.runs[at] = Run { state: ended, record: index, ..fire.runs[at] };
+        if fire.owes_retry(&fire.runs[at]) {
+            self.owed.insert(finished.run, id);
+            return Change::Ended(id, finished.run);
+        }
+        if let Some(outcome) = fire.runs[at].outcome() {
+            past.count(&outcome);
+        }
         if let Some(fire) = past.history.close(finished.run.group) {
             past.judge(&fire);
         }
         past.history.trim(keep);
-        if deleted && !job.has_open_run() {
+        if deleted && !job.has_open_fire() {
             self.deleted.remove(&id);
         }
         Change::Ended(id, finished.run)
@@ -238,10 +325,13 @@ enum Busy {
 impl Busy {
     fn of(job: &Job) -> Busy {
         let Facts { forbid, per_node, .. } = job.facts;
-        match (forbid && job.has_open_run(), per_node) {
+        match (forbid && job.has_open_fire(), per_node) {
             (false, _) => Busy::These(BTreeSet::new()),
             (true, false) => Busy::All,
-            (true, true) => Busy::These(job.open_runs().map(|run| run.node).collect()),
+            (true, true) => {
+                let runs = job.open_fires().flat_map(Fire::unfinished);
+                Busy::These(runs.map(|run| run.node).collect())
+            }
         }
     }
 

@@ -6,17 +6,18 @@
 
 use std::collections::VecDeque;
 
-use super::fires::{Execution, Fire, Run, RunState};
+use super::fires::{Execution, Fire, RunState};
 use super::summary::Summary;
 use crate::ident::{Index, RunId};
 
-/// Most runs that the ended fires of one job have together, whatever it asks to keep.
+/// Most runs that the ended fires of one job have together, whatever it asks to keep, unless the
+/// newest alone has more.
 pub(super) const SUMMARIES_MAX: usize = 10_000;
 
 /// The fires of one job.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct History {
-    /// In order of claim, those with an open run; few, and kept to the size that they have.
+    /// In order of claim, those that are open; few, and kept to the size that they have.
     open: VecDeque<Fire>,
     /// The runs of all others, in order of claim, node and attempt.
     ended: VecDeque<Summary>,
@@ -45,12 +46,12 @@ impl History {
         self.ended.get(at).map(Summary::execution)
     }
 
-    /// The fire of that claim, while a run of it is open.
+    /// The fire of that claim, while it is open.
     pub(super) fn fire(&self, group: Index) -> Option<&Fire> {
         self.open.get(self.position(group)?)
     }
 
-    /// The fires that have an open run, in order of claim.
+    /// The fires that are open, in order of claim.
     pub(super) fn open_fires(&self) -> impl DoubleEndedIterator<Item = &Fire> {
         self.open.iter()
     }
@@ -76,13 +77,23 @@ impl History {
         }
     }
 
-    pub(super) fn run_mut(&mut self, run: RunId) -> Option<&mut Run> {
-        let at = self.position(run.group)?;
-        let runs = &mut self.open.get_mut(at)?.runs;
-        runs.iter_mut().find(|kept| kept.node == run.node && kept.attempt == run.attempt)
+    /// The fire of that claim, while it is open.
+    pub(super) fn fire_mut(&mut self, group: Index) -> Option<&mut Fire> {
+        let at = self.position(group)?;
+        self.open.get_mut(at)
     }
 
-    /// Closes the fire of `group` and gives it; `None` while a run of it is open.
+    /// No fire is tried again from here on; those that only waited for that are closed.
+    pub(super) fn end_retries(&mut self) {
+        self.open.iter_mut().for_each(|fire| fire.retries = 0);
+        let over: Vec<Index> =
+            self.open.iter().filter(|fire| fire.is_over()).map(|fire| fire.group).collect();
+        over.into_iter().for_each(|group| {
+            self.close(group);
+        });
+    }
+
+    /// Closes the fire of `group` and gives it; `None` while it is open.
     pub(super) fn close(&mut self, group: Index) -> Option<Fire> {
         let at = self.position(group)?;
         let fire = self.open.get(at).is_some_and(Fire::is_over).then(|| self.open.remove(at))??;
@@ -93,8 +104,9 @@ impl History {
         Some(fire)
     }
 
-    /// Drops the oldest ended fires beyond `keep` fires and [`SUMMARIES_MAX`] runs. A fire with an
-    /// open run stays, and its runs do not count.
+    /// Drops the oldest ended fires beyond `keep` fires and [`SUMMARIES_MAX`] runs; but a fire that
+    /// is the only one, however often its runs were tried. One that is open stays, and its runs do
+    /// not count.
     pub(super) fn trim(&mut self, keep: usize) {
         while self.exceeds(keep) {
             let Some(oldest) = self.ended.front().map(Summary::group) else { return };
@@ -106,7 +118,7 @@ impl History {
 
     /// Whether there is something to trim.
     pub(super) fn exceeds(&self, keep: usize) -> bool {
-        self.ended_fires > keep || self.ended.len() > SUMMARIES_MAX
+        self.ended_fires > keep || (self.ended.len() > SUMMARIES_MAX && self.ended_fires > 1)
     }
 
     /// Adds the next summary of a snapshot; false when it does not follow the last.

@@ -56,9 +56,9 @@ pub(super) struct Past {
 /// What is counted of a job's runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Runs that succeeded.
+    /// Targets whose last attempt succeeded.
     pub success_count: u64,
-    /// Runs that failed, were killed, timed out or are lost.
+    /// Targets whose last attempt failed, was killed, timed out or is lost.
     pub error_count: u64,
     /// Due times and runs that were skipped or missed.
     pub missed_count: u64,
@@ -105,7 +105,8 @@ impl Job {
         self.past.iter().flat_map(|past| &past.skips)
     }
 
-    /// Its fires that have an open run, in order of claim.
+    /// Its fires that are open: a run of each has not ended, or is to be tried again. In order of
+    /// claim.
     pub fn open_fires(&self) -> impl Iterator<Item = &Fire> {
         self.past.iter().flat_map(|past| past.history.open_fires())
     }
@@ -115,8 +116,13 @@ impl Job {
         self.open_fires().flat_map(Fire::open_runs)
     }
 
-    /// Whether any run has not ended.
-    pub fn has_open_run(&self) -> bool {
+    /// Its runs that have failed and are to be tried again, in order of claim.
+    pub fn owed_retries(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.open_fires().flat_map(Fire::owed_retries)
+    }
+
+    /// Whether any run has not ended, or is to be tried again.
+    pub fn has_open_fire(&self) -> bool {
         self.open_fires().next().is_some()
     }
 
@@ -125,7 +131,7 @@ impl Job {
         self.timing.starts.is_some_and(|starts| starts.plus(-1) == self.decided_until)
     }
 
-    /// Its fire of that claim, while a run of it is open.
+    /// Its fire of that claim, while it is open.
     pub(super) fn fire(&self, group: Index) -> Option<&Fire> {
         self.past.as_ref()?.history.fire(group)
     }
@@ -221,10 +227,17 @@ impl State {
             return Change::Void(Some(id));
         }
         self.save_before(id);
-        let Some(job) = self.jobs.remove(&id) else { return Change::Void(Some(id)) };
+        let Some(mut job) = self.jobs.remove(&id) else { return Change::Void(Some(id)) };
         self.names.remove(&job.name);
         self.timings.put_back(&job.timing);
-        if job.has_open_run() {
+        for run in job.owed_retries() {
+            self.owed.remove(&run);
+        }
+        if let Some(past) = &mut job.past {
+            past.history.end_retries();
+            past.history.trim(usize::from(job.facts.keep));
+        }
+        if job.has_open_fire() {
             self.deleted.insert(id, job);
         }
         Change::JobDeleted(id)

@@ -286,12 +286,16 @@ impl SnapshotLoader {
                 return Err(SnapshotError::Order("more fires than their job keeps"));
             }
         }
-        for run in job.open_runs() {
-            if self.state.open.insert(run, job.id).is_some() {
-                return Err(SnapshotError::Order("a run of two jobs"));
-            }
+        let State { open, owed, .. } = &mut self.state;
+        let is_other = job.open_runs().any(|run| open.insert(run, job.id).is_some())
+            || job.owed_retries().any(|run| owed.insert(run, job.id).is_some());
+        if is_other {
+            return Err(SnapshotError::Order("a run of two jobs"));
         }
-        match (deleted, job.has_open_run()) {
+        if deleted && job.owed_retries().next().is_some() {
+            return Err(SnapshotError::Order("a deleted job that is to be tried again"));
+        }
+        match (deleted, job.has_open_fire()) {
             (true, false) => Err(SnapshotError::Order("a deleted job without an open run")),
             (true, true) => {
                 self.state.deleted.insert(job.id, job);
@@ -331,6 +335,7 @@ type Decoded = (Fire, Option<Rc<[u8]>>);
 fn decode_fire(input: &mut Decoder<'_>) -> Result<Decoded, DecodeError> {
     let (group, due) = (Index(input.u64()?), decode_second(input)?);
     let (trigger, claimed) = (Trigger::decode(input)?, Wall(input.i64()?));
+    let (retries, idempotent) = (input.u8()?, input.bool()?);
     let pinned = input.option(|input| input.bytes().map(Rc::from))?;
     let runs = input.list(|input| {
         Ok(Run {
@@ -338,9 +343,12 @@ fn decode_fire(input: &mut Decoder<'_>) -> Result<Decoded, DecodeError> {
             attempt: input.u32()?,
             record: Index(input.u64()?),
             state: input.option(Ending::decode)?.map_or(RunState::Open, RunState::Ended),
+            retried: input.bool()?,
+            not_before: input.option(|input| input.i64().map(Wall))?,
         })
     })?;
-    Ok((Fire { group, due, trigger, claimed, spec: Rc::default(), runs }, pinned))
+    let spec = Rc::default();
+    Ok((Fire { group, due, trigger, claimed, spec, retries, idempotent, runs }, pinned))
 }
 
 fn decode_answered(input: &mut Decoder<'_>) -> Result<(Index, Answered), DecodeError> {

@@ -15,6 +15,7 @@ mod load;
 mod record;
 mod replay;
 mod restore;
+mod retries;
 mod snapshot;
 mod summary;
 mod walk;
@@ -26,7 +27,7 @@ pub use jobs::{Counts, Job, Status};
 pub use load::{SnapshotError, SnapshotLoader};
 pub use record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    RestoreCommit, RestorePart, Servers, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
+    RestoreCommit, RestorePart, Retry, Servers, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 pub use replay::Replay;
 pub use restore::{Restored, STAGED_MAX_BYTES};
@@ -66,6 +67,8 @@ pub struct State {
     deleted: BTreeMap<JobId, Box<Job>>,
     /// Every run that has not ended, and its job.
     open: BTreeMap<RunId, JobId>,
+    /// Every run that has failed and is to be tried again, and its job.
+    owed: BTreeMap<RunId, JobId>,
     answers: Answers,
     /// The newest checkpoint.
     checkpoint: Option<Index>,
@@ -90,6 +93,8 @@ pub enum Change {
     Claimed(JobId, Index),
     /// A run has ended.
     Ended(JobId, RunId),
+    /// A run was made, because the attempt before it had failed.
+    Retried(JobId, RunId),
     /// Due times were given up.
     Skipped(JobId),
     /// Every mark may have been lowered.
@@ -154,6 +159,7 @@ impl State {
             }
             Record::RestorePart(part) => self.stage(*part, index),
             Record::RestoreCommit(commit) => self.commit_restore(commit, index, wall),
+            Record::Retry(retry) => self.retry(retry),
             Record::Keyed(keyed) => self.apply_keyed(*keyed, index, wall),
         }
     }
@@ -186,6 +192,7 @@ impl State {
             Change::EpochStarted(_)
             | Change::Members
             | Change::Ended(..)
+            | Change::Retried(..)
             | Change::Skipped(_)
             | Change::ClockCorrected
             | Change::Checkpoint
@@ -275,7 +282,17 @@ impl State {
         self.open.get(&run).copied()
     }
 
-    /// The fire of that claim, while a run of it is open.
+    /// Every run that has failed and is to be tried again, with its job, in order of claim.
+    pub fn owed_retries(&self) -> impl ExactSizeIterator<Item = (RunId, JobId)> {
+        self.owed.iter().map(|(&run, &job)| (run, job))
+    }
+
+    /// Whether that run has failed and is to be tried again, and whose it is.
+    pub fn owed_retry(&self, run: RunId) -> Option<JobId> {
+        self.owed.get(&run).copied()
+    }
+
+    /// The fire of that claim, while a run of it is open or is to be tried again.
     pub fn fire(&self, job: JobId, group: Index) -> Option<&Fire> {
         self.job_or_deleted(job)?.fire(group)
     }
@@ -312,20 +329,24 @@ impl State {
             assert_eq!(&self.jobs[id].name, name);
         }
         self.timings.check(self.jobs.len());
-        let mut open = BTreeSet::new();
+        let (mut open, mut owed) = (BTreeSet::new(), BTreeSet::new());
         for job in self.jobs.values().chain(self.deleted.values()) {
             open.extend(job.open_runs().map(|run| (run, job.id)));
+            owed.extend(job.owed_retries().map(|run| (run, job.id)));
             if let Some(past) = &job.past {
                 past.history.check(usize::from(job.facts.keep));
             }
         }
         let indexed: BTreeSet<_> = self.open_runs().collect();
         assert_eq!(open, indexed, "the index of open runs must agree with the fires");
+        let indexed: BTreeSet<_> = self.owed_retries().collect();
+        assert_eq!(owed, indexed, "the index of retries must agree with the fires");
         self.answers.check();
         self.staged.check();
         assert!(self.jobs.keys().all(|id| !self.deleted.contains_key(id)));
         for job in self.deleted.values() {
-            assert!(job.has_open_run(), "a deleted job is kept for its open runs alone");
+            assert!(job.has_open_fire(), "a deleted job is kept for its open runs alone");
+            assert_eq!(job.owed_retries().next(), None, "a deleted job is not tried again");
         }
     }
 }

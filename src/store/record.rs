@@ -68,6 +68,8 @@ pub enum Record {
     RestorePart(Box<RestorePart>),
     /// A restore is put in force, or given up.
     RestoreCommit(RestoreCommit),
+    /// A run that has failed is tried again.
+    Retry(Retry),
 }
 
 /// A record with the key of the request that asked for it.
@@ -190,7 +192,7 @@ pub struct Timing {
 }
 
 /// The parts of a definition that decide what records do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
     /// It owes no fires.
     pub disabled: bool,
@@ -200,6 +202,10 @@ pub struct Facts {
     pub per_node: bool,
     /// How many ended fires are kept.
     pub keep: u16,
+    /// How many attempts each target of a fire has after the first, while they fail.
+    pub retries: u8,
+    /// Whether an attempt of which nobody can know the end is one that failed.
+    pub idempotent: bool,
 }
 
 /// What made a fire.
@@ -239,6 +245,17 @@ pub struct Finished {
     pub ending: Ending,
     /// The last bytes that it wrote.
     pub tail: Vec<u8>,
+}
+
+/// The next attempt of a target whose last one has failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retry {
+    /// The attempt that has failed.
+    pub run: RunId,
+    /// Where the next one is made.
+    pub node: NodeId,
+    /// It is not started before.
+    pub not_before: Wall,
 }
 
 /// How a run ended, without its output.
@@ -302,6 +319,8 @@ pub enum Reason {
     StoreReplaced,
     /// The node could not be reached within the start deadline, and was sent no order.
     Unreachable,
+    /// The job was deleted before this attempt was made.
+    JobDeleted,
 }
 
 /// A range of due times that are given up.

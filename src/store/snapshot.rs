@@ -368,7 +368,7 @@ fn fire_entry(fire: &Fire, job: &Job) -> Vec<u8> {
     let mut out = Encoder::new();
     out.u8(OPEN_FIRE).u64(fire.group.0);
     encode_second(fire.due, &mut out);
-    out.u8(fire.trigger.code()).i64(fire.claimed.0);
+    out.u8(fire.trigger.code()).i64(fire.claimed.0).u8(fire.retries).bool(fire.idempotent);
     // The definition is written only where the job's own has moved on.
     let pinned =
         Some(&fire.spec).filter(|spec| !Rc::ptr_eq(spec, &job.spec) && ***spec != *job.spec);
@@ -382,6 +382,9 @@ fn fire_entry(fire: &Fire, job: &Job) -> Vec<u8> {
             RunState::Ended(ending) => Some(ending),
         };
         out.option(ending, |out, ending| ending.encode(out));
+        out.bool(run.retried).option(run.not_before, |out, at| {
+            out.i64(at.0);
+        });
     });
     out.into_bytes()
 }

@@ -142,7 +142,7 @@ impl Summary {
             due: (codes & 64 != 0).then(|| at.second()),
             claimed: at,
             trigger: Trigger::from_code(codes >> 3 & 7)?,
-            run: Run { node, attempt: attempt as u32, state: RunState::Ended(ending), record },
+            run: Run { record, ..Run::new(node, attempt as u32, RunState::Ended(ending)) },
         })
     }
 }
@@ -163,6 +163,7 @@ fn split_reason(reason: Option<Reason>) -> (u8, u8, Option<i32>) {
         Some(Reason::Untraceable) => (5, 0, None),
         Some(Reason::StoreReplaced) => (6, 0, None),
         Some(Reason::Unreachable) => (7, 0, None),
+        Some(Reason::JobDeleted) => (8, 0, None),
     }
 }
 
@@ -176,6 +177,7 @@ fn join_reason(code: u8, stage: u8, number: i32) -> Result<Option<Reason>, Decod
         5 => Reason::Untraceable,
         6 => Reason::StoreReplaced,
         7 => Reason::Unreachable,
+        8 => Reason::JobDeleted,
         _ => return Err(DecodeError::Invalid("reason")),
     }))
 }
@@ -227,7 +229,7 @@ mod tests {
 
     fn execution(ending: Ending) -> Execution {
         let node = NodeId::new(u32::MAX).unwrap();
-        let run = Run { node, attempt: 3, state: RunState::Ended(ending), record: Index(60) };
+        let run = Run { record: Index(60), ..Run::new(node, 3, RunState::Ended(ending)) };
         let due = Some(Second(1_780_272_000));
         let claimed = Wall(1_780_272_000_000);
         Execution { group: Index(50), due, claimed, trigger: Trigger::Catchup, run }
@@ -261,6 +263,7 @@ mod tests {
             Ending::decided(End::Lost, Reason::Untraceable, Wall(9)),
             Ending::decided(End::Lost, Reason::StoreReplaced, Wall(9)),
             Ending::decided(End::Missed, Reason::Unreachable, Wall(9)),
+            Ending::decided(End::Skipped, Reason::JobDeleted, Wall(9)),
         ] {
             let mut whole = execution(ending);
             for record in [Index(60), Index(0)] {

@@ -4,6 +4,7 @@
 mod backups;
 mod purity;
 mod restores;
+mod retries;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -47,6 +48,9 @@ impl World {
             Change::JobDeleted(job) => format!("deleted {job}"),
             Change::Claimed(job, group) => format!("claimed {job} as {group}"),
             Change::Ended(job, run) => format!("ended {job} {}.{}", run.group, run.node.get()),
+            Change::Retried(job, run) => {
+                format!("retried {job} {}.{}.{}", run.group, run.node.get(), run.attempt)
+            }
             Change::Skipped(job) => format!("skipped {job}"),
             Change::ClockCorrected => "corrected".into(),
             Change::Checkpoint => "checkpoint".into(),
@@ -89,6 +93,8 @@ impl World {
                     forbid: flag("forbid"),
                     per_node: flag("each"),
                     keep: number("keep").unwrap_or(100) as u16,
+                    retries: number("retries").unwrap_or(0) as u8,
+                    idempotent: flag("idempotent"),
                 },
                 mark: number("mark").map(Second),
                 anchor: number("anchor").map(Second),
@@ -131,6 +137,11 @@ impl World {
                 ending: ending(end_named(words[2]), self.state.applied().0 as i64),
                 tail: vec![b'x'; number("tail").unwrap_or(0) as usize],
             }),
+            "retry" => Record::Retry(Retry {
+                run: run_id(words[1]),
+                node: node(number("on").unwrap() as u32),
+                not_before: Second(900).wall(),
+            }),
             "skip" => Record::Skip(Skip {
                 job: job(),
                 clock_era: number("era").map_or(self.state.clock_era(), |era| era as u32),
@@ -168,6 +179,9 @@ impl World {
                 RunState::Ended(ending) => ending.end.name(),
             };
             write!(out, " {} {state}", run.node.get()).unwrap();
+            if run.attempt > 1 {
+                write!(out, " at {}", run.attempt).unwrap();
+            }
         }
         match job.skips().count() {
             0 => out,
@@ -199,10 +213,12 @@ fn nodes(list: &str) -> Vec<NodeId> {
     list.split(',').map(|number| node(number.parse().unwrap())).collect()
 }
 
-/// `7.2` is the first attempt of claim 7 on node 2.
+/// `7.2` is the first attempt of claim 7 on node 2, `7.2.3` the third.
 fn run_id(text: &str) -> RunId {
-    let (group, target) = text.split_once('.').unwrap();
-    RunId { group: Index(group.parse().unwrap()), node: node(target.parse().unwrap()), attempt: 1 }
+    let mut numbers = text.split('.').map(|number| number.parse::<u32>().unwrap());
+    let (group, target) = (numbers.next().unwrap(), numbers.next().unwrap());
+    let attempt = numbers.next().unwrap_or(1);
+    RunId { group: Index(group.into()), node: node(target), attempt }
 }
 
 fn timing(schedule: &str) -> Timing {
@@ -739,6 +755,7 @@ fn any_ending(rng: &mut Rng) -> Ending {
         Reason::Untraceable,
         Reason::StoreReplaced,
         Reason::Unreachable,
+        Reason::JobDeleted,
     ];
     let reason = maybe(rng, |rng| any(rng, &reasons));
     let number = (!matches!(reason, Some(Reason::StartFailed(..)))).then(|| rng.next_u64() as i32);
@@ -757,7 +774,7 @@ fn any_ending(rng: &mut Rng) -> Ending {
     }
 }
 
-const KINDS: [u8; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
+const KINDS: [u8; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
 
 fn any_record(rng: &mut Rng, kind: u8) -> Record {
     let record = match kind {
@@ -833,6 +850,15 @@ fn any_record(rng: &mut Rng, kind: u8) -> Record {
             jobs: maybe(rng, |rng| any_number(rng) as u32),
             replace: rng.chance(1, 2),
         }),
+        14 => Record::Retry(Retry {
+            run: RunId {
+                group: Index(any_number(rng)),
+                node: any_node(rng),
+                attempt: any_number(rng) as u32,
+            },
+            node: any_node(rng),
+            not_before: Wall(any_number(rng) as i64),
+        }),
         other => panic!("no kind {other}"),
     };
     assert_eq!(record.kind(), kind);
@@ -877,6 +903,8 @@ fn any_facts(rng: &mut Rng) -> Facts {
         forbid: rng.chance(1, 2),
         per_node: rng.chance(1, 2),
         keep: any(rng, &[0, 1, 3, 100, u16::MAX]),
+        retries: any(rng, &[0, 0, 1, 3, u8::MAX]),
+        idempotent: rng.chance(1, 2),
     }
 }
 
@@ -908,7 +936,7 @@ fn every_record_is_read_as_it_was_written_and_only_whole() {
 #[test]
 fn unknown_kinds_schemas_and_numbers_are_refused() {
     let put = any_record(&mut Rng::new(1), 4).encode(Wall(0), "");
-    for kind in [0, 11, 12, 13, 14, 255] {
+    for kind in [0, 11, 12, 13, 14, 15, 255] {
         assert!(decode(kind, &put).is_err(), "kind {kind}");
     }
     for schema in [0, SCHEMA + 1, 255] {
@@ -1130,6 +1158,7 @@ fn next_plain_record(rng: &mut Rng, state: &State) -> Record {
         }
         10..12 => Record::JobDelete { job: job.map_or(JobId(77), |job| job.id) },
         12..50 => claim_of(rng, state, job),
+        50..70 if state.owed_retries().len() > 0 => retry_of(rng, state),
         50..90 => end_of(rng, state),
         90..98 => skip_of(rng, state, job),
         98 => Record::Checkpoint { previous: None },
@@ -1182,6 +1211,15 @@ fn end_of(rng: &mut Rng, state: &State) -> Record {
     let end = any(rng, &ENDS);
     let ending = ending(end, state.applied().0 as i64);
     Record::Finished(Finished { run, ending, tail: any_bytes(rng, 30) })
+}
+
+fn retry_of(rng: &mut Rng, state: &State) -> Record {
+    let owed: Vec<RunId> = state.owed_retries().map(|(run, _)| run).collect();
+    let run = any(rng, &owed);
+    let run = if rng.chance(1, 20) { RunId { attempt: run.attempt + 1, ..run } } else { run };
+    let node = if rng.chance(1, 2) { run.node } else { node(1 + rng.below(6) as u32) };
+    let not_before = Wall(any_number(rng) as i64);
+    Record::Retry(Retry { run, node, not_before })
 }
 
 fn skip_of(rng: &mut Rng, state: &State, job: Option<&Job>) -> Record {
@@ -1331,7 +1369,8 @@ fn a_corrected_clock_and_too_many_changes_void_a_snapshot() {
 
     let spec = vec![b'x'; 60 << 10];
     let put = |name: String| {
-        let facts = Facts { disabled: false, forbid: false, per_node: false, keep: 1 };
+        let facts =
+            Facts { disabled: false, forbid: false, per_node: false, keep: 1, ..Facts::default() };
         let (spec, timing) = (spec.clone(), timing("day"));
         Record::JobPut(JobPut { name, spec, timing, facts, mark: None, anchor: None })
     };
@@ -1559,7 +1598,8 @@ fn clock(title: &str, facts: Facts, open_before: u64, count: u64, oldest_first: 
 
 #[test]
 fn claims_and_ends_cost_the_same_however_long_the_history() {
-    let allow = Facts { disabled: false, forbid: false, per_node: false, keep: 10_000 };
+    let allow =
+        Facts { disabled: false, forbid: false, per_node: false, keep: 10_000, ..Facts::default() };
     let each = Facts { forbid: true, per_node: true, ..allow };
     for count in [25_000, 100_000] {
         clock("one at a time", allow, 0, count, false);

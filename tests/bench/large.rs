@@ -301,7 +301,8 @@ fn spec_of(number: u64) -> Spec {
 }
 
 fn put_of(spec: Spec, mark: Second) -> Record {
-    let facts = Facts { disabled: false, forbid: false, per_node: true, keep: 100 };
+    let facts =
+        Facts { disabled: false, forbid: false, per_node: true, keep: 100, ..Facts::default() };
     let (timing, bytes) = (timing(&spec), spec.to_bytes());
     Record::JobPut(JobPut {
         name: spec.name,

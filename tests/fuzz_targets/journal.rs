@@ -163,7 +163,8 @@ fn good_pieces() -> Vec<(Piece, Vec<u8>)> {
 
 /// A record of each kind, and two jobs: one with an open run, and one that is deleted.
 fn records(node: NodeId, run: RunId) -> Vec<store::Record> {
-    let facts = Facts { disabled: false, forbid: true, per_node: false, keep: 2 };
+    let facts =
+        Facts { disabled: false, forbid: true, per_node: false, keep: 2, ..Facts::default() };
     let put = |name: &str| {
         let spec = Spec { name: name.into(), command: "true".into(), ..Spec::default() };
         let (spec, timing) = (spec.to_bytes(), Timing::default());

@@ -52,6 +52,7 @@ fn shown_by(mistake: Mistake) -> Shown {
         | Mistake::BackStepRefires
         | Mistake::FutureClockBlocks
         | Mistake::LostIsRetried
+        | Mistake::RetryLostOnFailover
         | Mistake::SkipWithoutRecord
         | Mistake::NoSessionMeansSkip
         | Mistake::MissedWrittenForStarted

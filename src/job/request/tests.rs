@@ -61,6 +61,10 @@ fn each_wrong_text_number_and_word_gets_its_sentence() {
         (r#""keep":"10001""#, "keep: \"10001\" is out of range 0-10000"),
         (r#""catchup_max":0"#, "catchup_max: 0 is out of range 1-10000"),
         (r#""catchup_max":10001"#, "catchup_max: 10001 is out of range 1-10000"),
+        (r#""retries":11"#, "retries: 11 is out of range 0-10"),
+        (r#""retries":-1"#, "retries: must be a whole number 0-10, not -1"),
+        (r#""retry_backoff":"99ms""#, "retry_backoff: 99ms is out of range 100ms to 5m0s"),
+        (r#""retry_backoff":301"#, "retry_backoff: 5m1s is out of range 100ms to 5m0s"),
         (
             r#""output_limit":1048575"#,
             "output_limit: 1048575 is out of range 1048576-1099511627776",
@@ -237,9 +241,6 @@ fn what_is_missing_or_malformed_gets_its_sentence() {
 fn what_this_version_cannot_do_is_refused_and_its_neutral_values_are_taken() {
     let neutral = [r#""""#, "0", "\"0\"", "null", "false", "\"false\"", "{}", "[]"];
     for (key, asks, instead) in [
-        ("retries", "1", "use 0, or let the command try again"),
-        ("retries", "\"3\"", "use 0, or let the command try again"),
-        ("retry_backoff", "\"1s\"", "leave it out"),
         ("parent_job", "\"b\"", "leave it out and give a schedule"),
         ("processors", r#"{"log":{}}"#, "leave it out: the output of each run is kept"),
         ("notify", r#"[{}]"#, "leave it out, or let the command notify"),

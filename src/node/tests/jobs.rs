@@ -49,6 +49,16 @@ pub(super) fn random_job(rng: &mut Rng, name: &str, wall: i64) -> String {
         5 => body.push_str(r#","run_on":2"#),
         _ => {}
     }
+    if rng.chance(1, 2) {
+        write!(body, r#","retries":{}"#, 1 + rng.below(4)).unwrap();
+        let idempotent = rng.chance(1, 3);
+        write!(
+            body,
+            r#","retry_backoff":"{}ms","idempotent":{idempotent}"#,
+            100 + rng.below(9_000)
+        )
+        .unwrap();
+    }
     if rng.chance(1, 8) {
         body.push_str(r#","disabled":true"#);
     }

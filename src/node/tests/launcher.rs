@@ -27,6 +27,8 @@ pub(super) struct Launcher {
     pub(super) quick: bool,
     /// How long each process lasts, if neither that nor whether it starts is left to chance.
     pub(super) lasts: Option<Duration>,
+    /// Whether each process fails, if that is not left to chance.
+    pub(super) fails: Option<bool>,
     /// What was started, by which instance, ever.
     pub(super) started: BTreeMap<RunId, Instance>,
     /// How it ended, where a launcher saw it.
@@ -78,6 +80,7 @@ impl Launcher {
             boot: BootId(1),
             quick: false,
             lasts: None,
+            fails: None,
             started: BTreeMap::new(),
             ends: BTreeMap::new(),
             fresh: Vec::new(),
@@ -246,7 +249,7 @@ impl Launcher {
             else {
                 continue;
             };
-            let entry = ending(slot, rng, now);
+            let entry = ending(slot, self.fails, rng, now);
             slot.over = Some(entry.clone());
             self.ends.insert(run, entry.clone());
             if self.connected {
@@ -307,11 +310,12 @@ impl Launcher {
     }
 }
 
-fn ending(slot: &Slot, rng: &mut Rng, now: Now) -> Entry {
-    if !slot.told && rng.chance(1, 3) {
+fn ending(slot: &Slot, fails: Option<bool>, rng: &mut Rng, now: Now) -> Entry {
+    if fails.is_none() && !slot.told && rng.chance(1, 3) {
         return Entry::Failed(StartFailure { stage: Stage::Exec, errno: 2, at: now.wall });
     }
     let (status, cause) = match rng.below(6) {
+        _ if fails.is_some() => (Status::Code(fails.unwrap_or_default().into()), Cause::Own),
         0 => (Status::Code(1 + rng.below(255) as i32), Cause::Own),
         1 => (Status::Signal(9), Cause::Own),
         2 => (Status::Signal(15), Cause::TimedOut),

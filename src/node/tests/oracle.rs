@@ -11,9 +11,11 @@ use super::launcher::Launchers;
 use crate::cron::{self, Place, Schedule, Zone};
 use crate::ident::{Index, JobId, RunId};
 use crate::job::Spec;
+use crate::job::spec::RETRY_WAIT_MAX;
 use crate::run::order::{Cause, Entry as Known, Status};
 use crate::store::{
-    Change, Claim, End, Ending, Entry, Finished, Job, JobPut, Reason, Record, Restored, Skip, State,
+    Change, Claim, End, Ending, Entry, Finished, Job, JobPut, Reason, Record, Restored, Retry,
+    Skip, State,
 };
 use crate::time::{Second, Wall};
 
@@ -27,6 +29,12 @@ pub(super) struct Oracle {
     /// The newest decided due time of each job, and the clock era that it is of.
     decided: BTreeMap<JobId, (u32, Second)>,
     ended: BTreeMap<RunId, Ending>,
+    /// The definition that each fire was claimed with, and how many attempts each target had left.
+    claimed: BTreeMap<Index, Spec>,
+    /// Runs that were tried again, and by which.
+    retried: BTreeMap<RunId, RunId>,
+    /// Runs that are to be tried again, and since when.
+    owed: BTreeMap<RunId, (JobId, Wall)>,
     schedules: BTreeMap<String, Schedule>,
     pub(super) counts: Counts,
 }
@@ -46,6 +54,9 @@ pub(super) struct Counts {
     pub(super) full: u64,
     pub(super) unknown: u64,
     pub(super) restored: u64,
+    pub(super) retries: u64,
+    /// Retries that ended because their job was gone.
+    pub(super) dropped: u64,
 }
 
 impl Counts {
@@ -61,6 +72,8 @@ impl Counts {
         self.full += other.full;
         self.unknown += other.unknown;
         self.restored += other.restored;
+        self.retries += other.retries;
+        self.dropped += other.dropped;
     }
 }
 
@@ -71,6 +84,9 @@ impl Oracle {
             effects: BTreeMap::new(),
             decided: BTreeMap::new(),
             ended: BTreeMap::new(),
+            claimed: BTreeMap::new(),
+            retried: BTreeMap::new(),
+            owed: BTreeMap::new(),
             schedules: BTreeMap::new(),
             counts: Counts::default(),
         }
@@ -102,9 +118,10 @@ impl Oracle {
         if let Record::EpochStart { .. }
         | Record::Node(_)
         | Record::Finished(_)
+        | Record::Retry(_)
         | Record::RestorePart(_) = &record
         {
-            let what = "neither offices nor ends nor what is staged move a mark";
+            let what = "neither offices nor ends nor retries nor what is staged move a mark";
             assert_eq!(marks(&self.state), marks_before, "{what}");
         }
         if matches!(change, Change::Void(_) | Change::Staged) {
@@ -114,15 +131,41 @@ impl Oracle {
             self.restored(jobs, &all, wall.second());
         }
         match (&record, before) {
-            (Record::Claim(claim), Some(job)) => self.claim(claim, &job, wall),
+            (Record::Claim(claim), Some(job)) => {
+                self.claimed.insert(index, Spec::from_bytes(&job.spec).unwrap());
+                self.claim(claim, &job, wall);
+            }
+            (Record::Retry(retry), _) => self.retry(*retry, wall),
             (Record::Skip(skip), Some(job)) => self.skip(skip, &job, wall),
             (Record::JobPut(put), stored) => self.put(put, stored.as_ref(), wall),
-            (Record::Finished(finished), _) => self.finished(finished, launchers),
+            (Record::Finished(finished), _) => {
+                self.finished(finished, launchers);
+                self.owe(&change, finished, wall);
+            }
             (Record::ClockCorrected { .. }, _) => self.counts.corrections += 1,
             _ => {}
         }
+        self.owed.retain(|_, (job, _)| self.state.job(*job).is_some());
+        let (owed, told) = (self.owed.keys(), self.state.owed_retries().map(|(run, _)| run));
+        assert!(owed.copied().eq(told), "what has failed and may be tried again is to be");
         self.effects.entry(actor).or_default().push(index);
         change
+    }
+
+    /// Whether `run` is the first of its target, or follows one that has failed.
+    pub(super) fn has_begun(&self, run: RunId) -> bool {
+        run.attempt == 1 || self.retried.values().any(|&next| next == run)
+    }
+
+    /// The run that is owed a retry for longest, and since when.
+    pub(super) fn owes_retry(&self) -> Option<(RunId, Wall)> {
+        let all = self.owed.iter().map(|(&run, &(_, since))| (run, since));
+        all.min_by_key(|&(_, since)| since)
+    }
+
+    /// The attempt after which `run` was made.
+    pub(super) fn attempt_before(&self, run: RunId) -> Option<RunId> {
+        self.retried.iter().find(|(_, next)| **next == run).map(|(&before, _)| before)
     }
 
     /// Whether `run` has ended.
@@ -165,6 +208,38 @@ impl Oracle {
         assert_eq!(Some(due), expected, "{}: due times are decided in order", job.name);
         assert!(due <= wall.second(), "{}: no fire before its time", job.name);
         self.decide(job, due, due);
+    }
+
+    /// A run has ended: whether its target is to be tried again, its definition says.
+    fn owe(&mut self, change: &Change, finished: &Finished, wall: Wall) {
+        let Change::Ended(job, run) = *change else { panic!("an end ends a run: {change:?}") };
+        let spec = &self.claimed[&run.group];
+        let failed = match finished.ending.end {
+            End::Failed | End::TimedOut => true,
+            End::Lost => spec.idempotent,
+            End::Succeeded | End::Killed | End::Skipped | End::Missed => false,
+        };
+        if failed && u64::from(run.attempt) <= spec.retries && self.state.job(job).is_some() {
+            self.owed.insert(run, (job, wall));
+        }
+    }
+
+    /// An attempt follows one that has failed, once, in its time and where it may.
+    fn retry(&mut self, retry: Retry, wall: Wall) {
+        self.counts.retries += 1;
+        let Retry { run, node, not_before } = retry;
+        let spec = &self.claimed[&run.group];
+        let next = RunId { node, attempt: run.attempt + 1, ..run };
+        assert!(self.owed.remove(&run).is_some(), "{run} is tried again and was not to be");
+        assert!(node == run.node || !spec.runs_on_each(), "{run} leaves its node");
+        assert!(!self.retried.values().any(|&other| other == next), "{next} is made twice");
+        assert_eq!(self.retried.insert(run, next), None, "{run} is tried again twice");
+        let doublings = 1_u64 << (run.attempt - 1);
+        let first = spec.retry_backoff.as_millis() as u64;
+        let whole = (first * doublings).min(RETRY_WAIT_MAX.as_millis() as u64) as i64;
+        let wait = not_before.ms_since(wall);
+        let bounds = whole * 9 / 10 - 2..=(whole * 11 / 10).min(RETRY_WAIT_MAX.as_millis() as i64);
+        assert!(bounds.contains(&wait), "{run} is tried again after {wait} ms of {whole}");
     }
 
     fn skip(&mut self, skip: &Skip, job: &Job, wall: Wall) {
@@ -263,7 +338,18 @@ impl Oracle {
                 self.counts.missed += 1;
                 assert_eq!(instance, None, "{run} is called missed and was started");
             }
-            End::Skipped => panic!("{run}: overlap is decided with the claim"),
+            End::Skipped => {
+                self.counts.dropped += 1;
+                assert_eq!(
+                    ending.reason,
+                    Some(Reason::JobDeleted),
+                    "{run}: overlap is decided with the claim"
+                );
+                assert!(run.attempt > 1, "{run}: what is claimed goes on without its job");
+                assert_eq!(instance, None, "{run} is called skipped and was started");
+                let of_job = self.state.jobs_by_name().any(|job| job.execution(*run).is_some());
+                assert!(!of_job, "{run}: its job is there");
+            }
             // Whether it was given up too early is for those to say who know of the network.
             End::Lost if ending.reason == Some(Reason::Unreachable) => self.counts.lost += 1,
             End::Lost => {

@@ -161,6 +161,8 @@ impl World {
             let late = owed.filter(|&due| now.wall.second() - due > 4);
             assert_eq!(late, None, "{} fires late, or never", job.name);
         }
+        let owed = self.oracle.owes_retry().filter(|&(_, since)| now.wall.ms_since(since) > 4_000);
+        assert_eq!(owed, None, "it is tried again late, or never");
         for job in &jobs {
             self.ask(Method::Delete, format!("/v1/jobs/{}", job.name), String::new());
         }
@@ -645,6 +647,7 @@ impl World {
             other => panic!("{run} is asked for, and the runs log has {other:?}"),
         }
         assert!(!self.oracle.has_ended(run), "{run} has ended and is started");
+        assert!(self.oracle.has_begun(run), "{run} is started, and nothing before it has failed");
     }
 
     fn trace(&mut self, effect: &Effect) {

@@ -1,5 +1,7 @@
 //! What a leader makes of what it hears; and the orders that it gives.
 
+mod retries;
+
 use std::time::Duration;
 
 use super::*;
@@ -63,7 +65,13 @@ fn leader(spec: &Spec) -> Leader {
         name: spec.name.clone(),
         spec: spec.to_bytes(),
         timing: crate::schedule::timing(spec),
-        facts: Facts { disabled: false, forbid: false, per_node: true, keep: 9 },
+        facts: Facts {
+            per_node: true,
+            keep: 9,
+            retries: spec.retries as u8,
+            idempotent: spec.idempotent,
+            ..Facts::default()
+        },
         mark: None,
         anchor: None,
     };
@@ -95,6 +103,7 @@ fn polled(dispatch: &mut Dispatch) -> String {
             Instruction::Question(_) => "ask".into(),
             Instruction::Settle(_) => "settle".into(),
             Instruction::Finish(finished) => format!("finish {}", finished.ending.end.name()),
+            Instruction::Retry(retry) => format!("retry on {}", retry.node),
         });
     }
     said.join(" ")
@@ -140,7 +149,7 @@ fn an_end_that_is_committed_is_settled_and_nothing_else_is_said_of_it() {
     polled(&mut dispatch);
     let ending = Ending::decided(End::Lost, Reason::LauncherGone, at(20).wall);
     apply(&mut state, Record::Finished(Finished { run, ending, tail: Vec::new() }), at(20));
-    dispatch.ended(run);
+    dispatch.ended(&state, run, at(20));
     assert_eq!(polled(&mut dispatch), "settle");
     dispatch.report(&state, run, Report::NeverStarted, at(20));
     dispatch.report(&state, run, Report::Starting, at(20));
@@ -272,12 +281,12 @@ fn a_run_that_ended_with_its_nodes_directory_is_settled_and_not_ordered() {
     let Leader { mut state, mut dispatch, job, run } = leader(&spec());
     dispatch.claimed(&state, &Scheduler::default(), job, run.group, at(10));
     assert_eq!(polled(&mut dispatch), "order");
-    dispatch.members_changed(&state);
+    dispatch.members_changed(&state, at(20));
     assert_eq!(polled(&mut dispatch), "", "the run is open");
     let mut member = state.member(run.node).unwrap().clone();
     member.store = StoreId(2);
     apply(&mut state, Record::Node(member), at(20));
-    dispatch.members_changed(&state);
+    dispatch.members_changed(&state, at(20));
     assert_eq!(polled(&mut dispatch), "settle");
     dispatch.report(&state, run, Report::NeverStarted, at(20));
     assert_eq!(polled(&mut dispatch), "");

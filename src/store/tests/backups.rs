@@ -80,7 +80,8 @@ fn too_many_changes_and_a_corrected_clock_void_a_backup() {
     let spec = vec![b'x'; 60 << 10];
     let jobs = walk::BEFORE_MAX_BYTES / spec.len() + 1;
     let put = |name: usize| {
-        let facts = Facts { disabled: false, forbid: false, per_node: false, keep: 1 };
+        let facts =
+            Facts { disabled: false, forbid: false, per_node: false, keep: 1, ..Facts::default() };
         let (name, spec, timing) = (format!("job{name}"), spec.clone(), timing("day"));
         Record::JobPut(JobPut { name, spec, timing, facts, mark: None, anchor: None })
     };

@@ -114,7 +114,8 @@ fn a_created_job_is_as_it_was_and_a_replaced_one_keeps_what_became_of_it() {
 fn what_is_staged_is_bounded() {
     let mut world = World::default();
     let part = |restore| {
-        let facts = Facts { disabled: false, forbid: false, per_node: false, keep: 1 };
+        let facts =
+            Facts { disabled: false, forbid: false, per_node: false, keep: 1, ..Facts::default() };
         let (spec, timing) = (vec![b'x'; 32 << 20], timing("day"));
         let put = JobPut { name: "a".into(), spec, timing, facts, mark: None, anchor: None };
         let counts = Counts::default();

@@ -32,6 +32,7 @@ pub(super) fn named(name: &str) -> Option<Mistake> {
         Mistake::MissedWrittenForStarted,
         Mistake::LowEpochObeyed,
         Mistake::ReadWithoutRound,
+        Mistake::RetryLostOnFailover,
     ];
     let all = MISTAKES.iter().chain(&OF_ONE).map(|&(mistake, _)| mistake).chain(steered);
     all.into_iter().find(|mistake| format!("{mistake:?}") == name)

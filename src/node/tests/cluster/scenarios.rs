@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::machine::{MS, SECOND};
+use super::machine::{MS, Machine, SECOND};
 use super::plan::{Fault, Plan};
 use super::world::{Crew, World};
 use crate::http::Method;
@@ -138,6 +138,72 @@ fn a_run_on_a_node_that_is_cut_off_stays_open_until_its_end_is_known() {
 fn a_run_that_is_called_missed_and_was_started_is_seen() {
     let _making = Making::new(Some(Mistake::MissedWrittenForStarted));
     assert!(std::panic::catch_unwind(|| cut_off_for(120 * SECOND)).is_err());
+}
+
+/// A job on one node whose processes fail loses its leader when its first attempt has failed, when
+/// the second is decided, and when that has a process. All attempts are made, each once.
+fn a_leader_dies_between_attempts() {
+    type Step = (&'static str, fn(&World, RunId) -> bool);
+    let steps: [Step; 3] = [
+        ("failed", |world, run| world.watch.oracle.ending(run).is_some()),
+        ("decided", |world, _| world.watch.oracle.counts.retries == 1),
+        ("started", |world, run| {
+            let second = RunId { attempt: 2, ..run };
+            let mut launchers = world.machines.iter().map(|machine| &machine.launcher);
+            launchers.any(|launcher| launcher.started.contains_key(&second))
+        }),
+    ];
+    for (what, reached) in steps {
+        let mut world = calm(3, 7);
+        with_job(
+            &mut world,
+            r#""all","tags":{"role":"web"},"retries":3"#,
+            Duration::from_millis(500),
+        );
+        world.machines.iter_mut().for_each(|machine| machine.launcher.fails = Some(true));
+        let (leader, other) = (world.leader().unwrap(), follower(&world));
+        let run = run_by_hand(&mut world, other);
+        world.run_to(what, |world| reached(world, run));
+        world.fault(Fault::Machine(leader, 15 * SECOND));
+        world.pass(45 * SECOND);
+        let started = &world.machines[other].launcher.started;
+        let attempts = started.keys().filter(|of| of.group == run.group).map(|of| of.attempt);
+        assert!(attempts.eq(1..=4), "{what}: {started:?}");
+        let last = RunId { attempt: 4, ..run };
+        assert_eq!(world.watch.oracle.ending(last).map(|end| end.end), Some(End::Failed), "{what}");
+        assert_eq!(world.watch.oracle.owes_retry(), None, "{what}");
+        world.heal();
+    }
+}
+
+#[test]
+fn a_retry_survives_the_leader_that_decides_it() {
+    a_leader_dies_between_attempts();
+}
+
+#[test]
+fn a_retry_that_dies_with_its_leader_is_seen() {
+    let _making = Making::new(Some(Mistake::RetryLostOnFailover));
+    assert!(std::panic::catch_unwind(a_leader_dies_between_attempts).is_err());
+}
+
+/// A node dies for good with a run that may be repeated: another one does.
+#[test]
+fn a_run_that_is_lost_with_its_node_is_repeated_elsewhere_where_that_does_no_harm() {
+    let mut world = calm(3, 3);
+    let how = r#""any","retries":1,"idempotent":true,"timeout":"1s""#;
+    with_job(&mut world, how, Duration::from_secs(2));
+    let who = world.wish(0, (Method::Post, "/v1/jobs/a/run"), "");
+    world.run_to("its process", |world| world.watch.spawns == 1);
+    let group = world.watch.oracle.effects[&who][0];
+    let started = |machine: &Machine| machine.launcher.started.keys().any(|of| of.group == group);
+    let one = world.machines.iter().position(started).unwrap();
+    world.fault(Fault::Machine(one, 600 * SECOND));
+    world.pass(500 * SECOND);
+    assert_eq!(world.watch.spawns, 2, "it is repeated once");
+    let others = world.machines.iter().filter(|machine| started(machine)).count();
+    assert_eq!(others, 2, "on another node");
+    world.heal();
 }
 
 /// A leader gets no turn for a minute. What it had to say then is said when others lead.

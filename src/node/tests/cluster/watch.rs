@@ -46,6 +46,8 @@ pub(super) struct Watch {
     /// Who votes by that.
     voters: Vec<NodeId>,
     claims: BTreeMap<Index, Claimed>,
+    /// When each retry was made, by nobody's clock, and when it was to start.
+    retries: BTreeMap<RunId, (u64, Wall)>,
     /// Who was answered that nothing was changed.
     pub(super) refused: BTreeSet<String>,
     /// Who has led in each epoch.
@@ -67,6 +69,7 @@ impl Watch {
             committed: Vec::new(),
             voters: Vec::new(),
             claims: BTreeMap::new(),
+            retries: BTreeMap::new(),
             refused: BTreeSet::new(),
             leaders: BTreeMap::new(),
             steps,
@@ -166,6 +169,9 @@ impl Watch {
                 };
                 self.claims.insert(*group, claimed);
             }
+            (Change::Retried(_, run), Record::Retry(retry)) => {
+                self.retries.insert(*run, (t, retry.not_before));
+            }
             (Change::Ended(_, run), Record::Finished(_)) => self.ended(*run, entry, machines, t),
             (Change::ClockCorrected, _) if !self.corrects => {
                 panic!("nobody's clock was wrong by hours: {entry:?}")
@@ -179,6 +185,8 @@ impl Watch {
         let claimed = &self.claims[&run.group];
         let ending = self.oracle.ending(run).expect("it has ended");
         let machine = machines.iter().find(|machine| machine.id == run.node).unwrap();
+        let retry = self.retries.get(&run).copied();
+        let (seen, since) = retry.unwrap_or((claimed.seen, claimed.wall));
         match (ending.end, ending.reason) {
             (End::Lost, Some(Reason::Unreachable)) => {
                 let bounds = claimed.start_deadline + claimed.timeout + claimed.kill_grace;
@@ -186,14 +194,15 @@ impl Watch {
                     true => LOST_AFTER,
                     false => (bounds + LOST_GRACE).min(LOST_AFTER),
                 };
-                let waited = Duration::from_nanos(t - claimed.seen);
+                let waited = Duration::from_nanos(t - seen);
                 assert!(waited + LOST_GRACE / 60 >= limit, "{run} is given up after {waited:?}");
                 let runs = machine.launcher.running().any(|other| other == run);
                 assert!(!runs || claimed.timeout.is_zero(), "{run} has outlived its timeout");
             }
             (End::Missed, _) if !self.steps => {
-                let waited = entry.wall.ms_since(claimed.wall);
-                let skew = if entry.epoch == claimed.epoch { 2 } else { SKEW_MS };
+                let waited = entry.wall.ms_since(since);
+                let same = entry.epoch == claimed.epoch && retry.is_none();
+                let skew = if same { 2 } else { SKEW_MS };
                 let least = claimed.start_deadline.as_millis() as i64 - skew;
                 assert!(waited >= least, "{run} is called missed after {waited} ms");
             }
@@ -247,15 +256,34 @@ impl Watch {
             other => panic!("{run} is asked for, and the runs log has {other:?}"),
         }
         assert!(!self.oracle.has_ended(run), "{run} has ended and is started");
+        assert!(self.oracle.has_begun(run), "{run} is started, and nothing before it has failed");
         let by_itself = claim.is_some_and(|claim| machine.led.is_some_and(|e| e >= claim.epoch));
         let ordered = machine.orders.contains_key(&run);
         assert!(ordered || by_itself, "{run} is started by an order that was to be refused");
     }
 
+    /// Of one target no two attempts run at once, unless nobody could know better.
+    fn is_alone(&self, machines: &[Machine], run: RunId) {
+        let mut earlier = self.oracle.attempt_before(run);
+        while let Some(before) = earlier {
+            let mut running = machines.iter().flat_map(|machine| machine.launcher.running());
+            let ending = self.oracle.ending(before).expect("it has failed");
+            let is_gone = running.all(|other| other != before);
+            assert!(is_gone || ending.end == End::Lost, "{run} is started beside {before}");
+            earlier = self.oracle.attempt_before(before);
+        }
+    }
+
     /// A run has a process now: of a job that forbids it there is no other, unless nobody could
     /// know better.
-    pub(super) fn started(&mut self, machines: &[Machine], run: RunId) {
+    pub(super) fn started(&mut self, machines: &[Machine], run: RunId, t: u64) {
         self.spawns += 1;
+        self.is_alone(machines, run);
+        if let Some(&(_, not_before)) = self.retries.get(&run).filter(|_| !self.steps) {
+            let machine = machines.iter().find(|machine| machine.id == run.node).unwrap();
+            let early = not_before.ms_since(machine.clock.read(t).wall);
+            assert!(early <= SKEW_MS, "{run} is started {early} ms early");
+        }
         let Some(claimed) = self.claims.get(&run.group).filter(|claimed| claimed.forbids) else {
             return;
         };

@@ -434,7 +434,7 @@ impl World {
 
     fn look_at_started(&mut self, at: usize) {
         for run in std::mem::take(&mut self.machines[at].launcher.fresh) {
-            self.watch.started(&self.machines, run);
+            self.watch.started(&self.machines, run, self.t);
         }
     }
 
@@ -534,6 +534,9 @@ impl World {
             let late = owed.filter(|&due| due < late_before);
             assert_eq!(late, None, "{} fires late, or never", job.name);
         }
+        let owed = self.watch.oracle.owes_retry();
+        let owed = owed.filter(|(_, since)| since.second() < late_before);
+        assert_eq!(owed, None, "it is tried again late, or never");
         (self.clients.next_at, self.clients.again) = (NEVER, BTreeMap::new());
         let by = self.t + QUIET_WITHIN;
         while self.t < by && !self.is_quiet() {
