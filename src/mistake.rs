@@ -63,6 +63,8 @@ pub enum Mistake {
     LostIsRetried,
     /// A new leader knows nothing of what is to be tried again.
     RetryLostOnFailover,
+    /// A new leader knows nothing of the fires that jobs are owed because others have succeeded.
+    ChildLostOnFailover,
     /// Due times are passed over, and nothing tells of them.
     SkipWithoutRecord,
     /// A target that can't be told at once is given up.

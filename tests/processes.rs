@@ -97,6 +97,62 @@ fn a_job_that_fails_is_tried_again_by_whichever_agent_is_there() {
     assert_eq!(job["status"], "success");
 }
 
+/// The middle one of three is written last; the agent is killed while the first runs.
+#[test]
+fn a_job_runs_after_another_has_succeeded_and_not_when_it_failed() {
+    let mut agent = Agent::start();
+    let go = agent.home().join("go");
+    let wait = format!("while ! test -e '{}'; do sleep 0.05; done", go.display());
+    let say = "echo $BELLWETHER_TRIGGER";
+    for job in [
+        json!({"name": "first", "schedule": "@manually", "shell": true, "command": wait}),
+        json!({"name": "last", "schedule": "@manually", "shell": true, "command": say}),
+        json!({"name": "middle", "parent_job": "first", "shell": true, "command": say}),
+        json!({"name": "last", "parent_job": "middle", "shell": true, "command": say}),
+        json!({"name": "bad", "schedule": "@manually", "command": "false"}),
+        json!({"name": "never", "parent_job": "bad", "command": "true"}),
+    ] {
+        agent.post("/v1/jobs", job).expect(201);
+    }
+    for (job, code) in [
+        (json!({"name": "x", "parent_job": "nobody", "command": "true"}), 400),
+        (json!({"name": "first", "parent_job": "last", "command": "true"}), 400),
+        (json!({"name": "first", "parent_job": "first", "command": "true"}), 400),
+    ] {
+        let why = agent.post("/v1/jobs", job).expect(code).json();
+        assert!(text(&why, "error").starts_with("parent_job: "), "{why}");
+    }
+    let refused = agent.tcp().request("DELETE", "/v1/jobs/first", None).expect(409).json();
+    assert!(text(&refused, "error").contains("\"middle\""), "{refused}");
+    let first = agent.get("/v1/jobs/first").expect(200).json();
+    assert_eq!((&first["dependent_jobs"], &first["parent_job"]), (&json!(["middle"]), &json!("")));
+    for name in ["first", "bad"] {
+        agent.post(&format!("/v1/jobs/{name}/run"), json!({})).expect(200);
+    }
+    wait_until(DEADLINE, "the first runs", || {
+        let open = agent.get("/v1/busy").expect(200).json();
+        (open[0]["state"] == "running").then_some(())
+    });
+    agent.kill9();
+    fs::write(&go, "").expect("a file in the home");
+    agent.restart();
+    for name in ["first", "middle", "last"] {
+        let run = wait_for_state(&agent, name, "succeeded");
+        let trigger = if name == "first" { "manual" } else { "parent" };
+        assert_eq!(text(&run, "trigger"), trigger, "{name}");
+    }
+    assert_eq!(text(&executions(&agent, "last")[0], "output"), "parent\n");
+    wait_for_state(&agent, "bad", "failed");
+    wait_until_alone(&agent);
+    for (name, count) in [("middle", 1), ("last", 1), ("never", 0)] {
+        assert_eq!(executions(&agent, name).len(), count, "{name}");
+        assert_eq!(
+            agent.get(&format!("/v1/jobs/{name}/next?count=3")).expect(200).json(),
+            json!([])
+        );
+    }
+}
+
 #[test]
 fn the_environment_is_made_from_nothing() {
     let agent = Agent::builder().env("SECRET", "of the agent").start();

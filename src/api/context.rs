@@ -2,7 +2,7 @@
 
 use crate::cron::{self, Place, Zones, civil};
 use crate::job::{Context, ScheduleFacts, ScheduleKind};
-use crate::store::State;
+use crate::store::{ChainError, State, check_chains};
 use crate::time::{Second, Wall};
 
 /// Answers for the [`Context`] of a job.
@@ -16,6 +16,8 @@ pub struct JobContext<'a> {
     pub now: Second,
     /// The registry, for how many nodes may run jobs.
     pub state: &'a State,
+    /// Whether parents are part of what is restored, and checked with all of it.
+    pub restores: bool,
 }
 
 impl Context for JobContext<'_> {
@@ -55,11 +57,37 @@ impl Context for JobContext<'_> {
         self.default_zone
     }
 
+    fn check_parent(&self, name: &str, parent: &str) -> Result<(), String> {
+        if name == parent {
+            return Err("a job can't run after itself; name another".into());
+        }
+        if self.restores {
+            return Ok(());
+        }
+        let parent_of = |of: &str| match of == name {
+            true => Some(parent),
+            false => self.state.job_named(of).map(|job| &*job.timing.parent),
+        };
+        check_chains([name].into_iter(), &parent_of).map_err(|error| chain_clause(&error, parent))
+    }
+
     fn parse_time(&self, text: &str) -> Option<Wall> {
         civil::parse_rfc3339(text)
     }
 
     fn nodes(&self) -> usize {
         self.state.members().filter(|member| member.work).count()
+    }
+}
+
+/// What is wrong with a job that names `parent`.
+fn chain_clause(error: &ChainError, parent: &str) -> String {
+    match error {
+        ChainError::Missing(..) => {
+            format!("there is no job named \"{parent}\"; create that first")
+        }
+        ChainError::Cycle(name) => {
+            format!("\"{parent}\" runs after \"{name}\" already, so neither would start")
+        }
     }
 }

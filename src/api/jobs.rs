@@ -21,6 +21,8 @@ use crate::time::Second;
 /// What is said of a definition that validation let in and nobody can read.
 const UNREADABLE: &str = "the stored definition cannot be read; this is a bug";
 
+/// Most children that are named where a job can't be deleted because of them.
+const CHILDREN_SHOWN_MAX: usize = 10;
 /// Most due times of one preview.
 const PREVIEW_MAX: usize = 1_000;
 
@@ -61,6 +63,11 @@ pub(super) fn delete(call: &Call<'_>) -> Handled {
     check_version(call, Some(job))?;
     if call.request.query.iter().any(|(key, _)| key == "kill") {
         return Err(not_yet("kill: ending open runs by request"));
+    }
+    if let Some(children) = children(call.view, job) {
+        let sentence =
+            format!("the job is the parent_job of {children}; change or delete that first");
+        return Err(Response::error(409, "has_dependents", &sentence));
     }
     let body = shown::job(call.view, job, Vec::new(), call.wants_pretty());
     Ok(Answer::Change(Box::new(Change {
@@ -110,6 +117,9 @@ pub(super) fn next(call: &Call<'_>) -> Handled {
     let job = call.job()?;
     let spec = stored_spec(job)?;
     let count = preview_count(call)?;
+    if !job.timing.parent.is_empty() {
+        return Ok(Answer::Now(call.json(200, b"[]".to_vec())));
+    }
     let expression = cron::parse(&spec.schedule).map_err(|error| bad_query(&error.to_string()))?;
     let zone = known_zone(call.view, expression.zone.as_deref().unwrap_or(&spec.timezone))?;
     let place = Place { zone: &zone, name: &job.name, anchor: job.anchor };
@@ -175,6 +185,7 @@ pub(super) fn claim_by_hand(view: &View<'_>, job: &Job) -> Result<Record, NotRun
         clock_era: view.state.clock_era(),
         trigger: Trigger::Manual,
         targets,
+        parent: None,
     }))
 }
 
@@ -267,8 +278,24 @@ pub(super) fn facts(spec: &Spec) -> Facts {
     }
 }
 
-/// Whether two definitions are due at the same times, compared as they are read.
+/// The jobs that run after `job`, as a sentence lists them.
+fn children(view: &View<'_>, job: &Job) -> Option<String> {
+    let mut names = view.state.children(&job.name).map(|child| format!("\"{}\"", child.name));
+    let mut shown: Vec<String> = names.by_ref().take(CHILDREN_SHOWN_MAX).collect();
+    let more = names.count();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+/// Whether two definitions are due at the same times, compared as they are read. What runs after
+/// another is never due.
 fn same_times(old: &Spec, new: &Spec) -> bool {
+    let never = |spec: &Spec| !spec.parent_job.is_empty();
+    if never(old) || never(new) {
+        return never(old) && never(new);
+    }
     let read = |spec: &Spec| cron::parse(&spec.schedule).map(|expression| expression.schedule);
     let same_schedule = || old.schedule == new.schedule || read(old) == read(new);
     old.timezone == new.timezone && same_schedule()
@@ -310,6 +337,7 @@ pub(super) fn context<'a>(view: &View<'a>) -> JobContext<'a> {
         default_zone: view.default_zone,
         now: view.now.wall.second(),
         state: view.state,
+        restores: false,
     }
 }
 

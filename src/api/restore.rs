@@ -5,7 +5,7 @@
 //! it in force when all of it is good; the first that is not ends the restore, and nothing has
 //! changed.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -13,13 +13,13 @@ use serde_json::{Map, Value};
 
 use super::backup::{FORMAT, VERSION};
 use super::stream::{Items, Stream};
-use super::{Answer, Call, Handled, View, jobs};
+use super::{Answer, Call, Handled, JobContext, View, jobs};
 use crate::http::{Body, Response};
 use crate::ident::JobId;
 use crate::job::{Draft, Kept, Mode, Parsed, Status, json};
 use crate::store::{
-    self, Counts, JOBS_MAX, JobPut, RequestKey, RestoreCommit, RestorePart, Restored,
-    STAGED_MAX_BYTES,
+    self, ChainError, Counts, JOBS_MAX, JobPut, RequestKey, RestoreCommit, RestorePart, Restored,
+    STAGED_MAX_BYTES, check_chains,
 };
 
 /// Where jobs are restored, as the path of a request names it.
@@ -44,7 +44,8 @@ pub struct Restore {
     /// The line, from 1, in which that is.
     line: usize,
     form: Form,
-    names: BTreeSet<String>,
+    /// Each job, and its parent; empty for none.
+    jobs: BTreeMap<String, String>,
     staged_bytes: usize,
     replace: bool,
     pretty: bool,
@@ -79,7 +80,7 @@ pub(super) fn restore(call: &Call<'_>) -> Handled {
         at: 0,
         line: 1,
         form: Form::Unknown,
-        names: BTreeSet::new(),
+        jobs: BTreeMap::new(),
         staged_bytes: 0,
         replace: call.request.query.iter().any(|(key, _)| key == "replace"),
         pretty: call.wants_pretty(),
@@ -125,7 +126,7 @@ impl Restore {
         let place = self.place(line);
         let part = self.part(view, id, object).map_err(|why| invalid(&place, &why))?;
         self.staged_bytes += part.staged_bytes();
-        if self.names.len() > JOBS_MAX || self.staged_bytes > STAGED_MAX_BYTES {
+        if self.jobs.len() > JOBS_MAX || self.staged_bytes > STAGED_MAX_BYTES {
             let sentence = format!(
                 "{place}: at most {JOBS_MAX} jobs, which take at most {STAGED_MAX_BYTES} bytes, \
                  are restored at once"
@@ -138,19 +139,39 @@ impl Restore {
     /// The record that puts all of it in force.
     ///
     /// # Errors
-    /// 409 when there would be too many jobs.
+    /// 409 when there would be too many jobs, 400 when one has a parent that would not be there.
     pub fn commit(&self, view: &View<'_>, id: u64) -> Result<RestoreCommit, Response> {
         let stored = view.state.jobs_by_name().len();
+        self.check_parents(view)?;
         let is_new = |name: &&String| view.state.job_named(name).is_none();
         let too_many = !self.replace
-            && stored + self.names.len() > JOBS_MAX
-            && stored + self.names.iter().filter(is_new).count() > JOBS_MAX;
+            && stored + self.jobs.len() > JOBS_MAX
+            && stored + self.jobs.keys().filter(is_new).count() > JOBS_MAX;
         if too_many {
             let sentence = format!("there would be more than {JOBS_MAX} jobs, which is the limit");
             return Err(Response::error(409, "too_many_jobs", &sentence));
         }
-        let jobs = u32::try_from(self.names.len()).ok();
+        let jobs = u32::try_from(self.jobs.len()).ok();
         Ok(RestoreCommit { restore: id, jobs, replace: self.replace })
+    }
+
+    /// Checks that the parents are there, now that all jobs are known.
+    fn check_parents(&self, view: &View<'_>) -> Result<(), Response> {
+        let stored = |name: &str| view.state.job_named(name).filter(|_| !self.replace);
+        let parent_of = |name| match self.jobs.get(name) {
+            Some(parent) => Some(parent.as_str()),
+            None => stored(name).map(|job| &*job.timing.parent),
+        };
+        let sentence = match check_chains(self.jobs.keys().map(String::as_str), &parent_of) {
+            Ok(()) => return Ok(()),
+            Err(ChainError::Missing(job, parent)) => {
+                format!("job \"{job}\": parent_job: there would be no job named \"{parent}\"")
+            }
+            Err(ChainError::Cycle(job)) => {
+                format!("job \"{job}\": parent_job: it would run after itself in the end")
+            }
+        };
+        Err(Response::error(400, "invalid", &sentence))
     }
 
     /// The answer when it is in force: the head, and what makes the body.
@@ -195,7 +216,7 @@ impl Restore {
         if object.get("end").is_none() {
             return Ok(Some((object, line)));
         }
-        let count = self.names.len();
+        let count = self.jobs.len();
         if object.get("jobs").and_then(Value::as_u64) != Some(count as u64) {
             let why = format!("the last line tells of another number of jobs than {count}");
             return Err(malformed(&self.place(line), &why));
@@ -217,7 +238,7 @@ impl Restore {
     /// The next element of an array; `None` after its end.
     fn element(&mut self) -> Result<Option<Found>, Response> {
         self.skip_space();
-        let first = self.names.is_empty();
+        let first = self.jobs.is_empty();
         match self.body.get(self.at) {
             Some(b']') => {
                 self.at += 1;
@@ -272,7 +293,7 @@ impl Restore {
 
     fn place(&self, line: usize) -> String {
         match self.form {
-            Form::Array => format!("job {} (line {line})", self.names.len() + 1),
+            Form::Array => format!("job {} (line {line})", self.jobs.len() + 1),
             Form::Lines | Form::Unknown => format!("line {line}"),
         }
     }
@@ -285,9 +306,10 @@ impl Restore {
     ) -> Result<RestorePart, String> {
         let kept = Kept::take(&mut object).map_err(|refusal| refusal.sentence)?;
         // What is stored now has no say in what a job was.
-        let parsed = Draft::of(object).finish(None, Mode::Replace, None, &jobs::context(view));
+        let context = JobContext { restores: true, ..jobs::context(view) };
+        let parsed = Draft::of(object).finish(None, Mode::Replace, None, &context);
         let Parsed { spec, canonical, .. } = parsed.map_err(|refusal| refusal.sentence)?;
-        if !self.names.insert(spec.name.clone()) {
+        if self.jobs.insert(spec.name.clone(), spec.parent_job.clone()).is_some() {
             return Err(format!("name: \"{}\" is there twice", spec.name));
         }
         let put = JobPut {

@@ -33,12 +33,20 @@ pub(super) fn hot(view: &View<'_>, job: &Job, warnings: Vec<String>) -> Hot {
     Hot {
         counts: counts(job),
         next: view.scheduler.next_due(job, view.now).map(|due| due.wall()),
-        dependent_jobs: Vec::new(),
+        dependent_jobs: dependents(view, job),
         version: job.version,
         created_at: job.created,
         updated_at: job.updated,
         warnings,
     }
+}
+
+/// The names of the jobs that run after this one, in order.
+fn dependents(view: &View<'_>, job: &Job) -> Vec<String> {
+    let mut names: Vec<String> =
+        view.state.children(&job.name).map(|child| child.name.to_string()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// What became of the job's executions.
@@ -80,7 +88,10 @@ impl Shown<'_> {
     pub(super) fn state(&self, view: &View<'_>) -> execution::State {
         match self {
             Shown::Skip(_, _, skip) => match skip.reason {
-                SkipReason::WindowPassed | SkipReason::NoNode => execution::State::Missed,
+                SkipReason::WindowPassed
+                | SkipReason::NoNode
+                | SkipReason::Backlog
+                | SkipReason::Withdrawn => execution::State::Missed,
                 SkipReason::Lost => execution::State::Lost,
             },
             Shown::Run(execution) => match execution.run.state {
@@ -222,7 +233,10 @@ fn render_skip(
         group: index,
         attempt: 1,
         state,
-        trigger: execution::Trigger::Schedule,
+        trigger: match skip.parent {
+            Some(_) => execution::Trigger::Parent,
+            None => execution::Trigger::Schedule,
+        },
         scheduled_for: skip.until.wall(),
         started_at: wall,
         finished_at: Some(wall),
@@ -236,6 +250,10 @@ fn render_skip(
         reason: match skip.reason {
             SkipReason::WindowPassed => "too late to be caught up",
             SkipReason::NoNode => "no registered node may run it",
+            SkipReason::Backlog => "too many runs after its parent_job were waiting already",
+            SkipReason::Withdrawn => {
+                "the job was disabled, or left its parent_job, before it could start"
+            }
             SkipReason::Lost => "the records of that time were lost, so nobody knows if it ran",
         },
         skipped: Some(Skipped { from: skip.first.wall(), count }),
@@ -282,6 +300,7 @@ fn trigger(execution: &Execution) -> execution::Trigger {
         Trigger::Schedule => execution::Trigger::Schedule,
         Trigger::Catchup => execution::Trigger::Catchup,
         Trigger::Manual => execution::Trigger::Manual,
+        Trigger::Parent => execution::Trigger::Parent,
     }
 }
 

@@ -5,6 +5,7 @@
 //! together. Each row of a conversation is a request and what its answer must be.
 
 mod backup;
+mod chains;
 mod changes;
 mod guard;
 mod jobs;

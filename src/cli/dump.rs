@@ -261,6 +261,7 @@ fn claim_json(claim: &Claim) -> Value {
     json!({
         "job_id": claim.job.0, "version": claim.version, "due": claim.due.map(second),
         "clock_era": claim.clock_era, "trigger": claim.trigger.name(),
+        "parent": claim.parent.map(|end| end.0),
         "targets": claim.targets.iter().map(|target| node(*target)).collect::<Vec<_>>(),
     })
 }
@@ -311,7 +312,10 @@ fn skip_json(skip: &Skip) -> Value {
             SkipReason::WindowPassed => "window_passed",
             SkipReason::NoNode => "no_node",
             SkipReason::Lost => "lost",
+            SkipReason::Backlog => "backlog",
+            SkipReason::Withdrawn => "withdrawn",
         },
+        "parent": skip.parent.map(|end| end.0),
     })
 }
 

@@ -88,6 +88,8 @@ fn fill_texts(spec: &mut Spec, defaults: &Spec, fields: &mut Fields<'_>) -> Resu
     text("timezone", label, &mut spec.timezone, &defaults.timezone)?;
     text("owner", label, &mut spec.owner, &defaults.owner)?;
     text("owner_email", spec::EMAIL_MAX_BYTES, &mut spec.owner_email, &defaults.owner_email)?;
+    let name = crate::ident::NAME_MAX_BYTES;
+    text("parent_job", name, &mut spec.parent_job, &defaults.parent_job)?;
     text("note", spec::NOTE_MAX_BYTES, &mut spec.note, &defaults.note)
 }
 
@@ -362,7 +364,6 @@ fn run_on(fields: &mut Fields<'_>) -> Take<RunOn> {
 
 fn refuse_unavailable(fields: &mut Fields<'_>) -> Result<(), Refusal> {
     for (key, instead) in [
-        ("parent_job", "leave it out and give a schedule"),
         ("processors", "leave it out: the output of each run is kept"),
         ("notify", "leave it out, or let the command notify"),
         ("limits", "leave it out, or let the command set limits"),

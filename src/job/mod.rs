@@ -50,6 +50,12 @@ pub trait Context {
     /// The zone that a job gets which names none.
     fn default_zone(&self) -> &str;
 
+    /// Checks that the job `name` may run after `parent`.
+    ///
+    /// # Errors
+    /// A clause that says what is wrong.
+    fn check_parent(&self, name: &str, parent: &str) -> Result<(), String>;
+
     /// Reads RFC 3339.
     fn parse_time(&self, text: &str) -> Option<Wall>;
 

@@ -172,6 +172,7 @@ impl Draft {
         fill(&mut spec, stored.unwrap_or(&defaults), &defaults, &mut object)?;
 
         let schedule = check_schedule(&mut spec, stored, ctx, &object)?;
+        check_parent(&spec, ctx)?;
         let mut warnings = schedule.warnings.clone();
         warnings.extend(check_command(&spec, &object)?);
         check_times(&spec)?;
@@ -236,7 +237,8 @@ fn check_schedule(
     ctx: &dyn Context,
     unknown: &Map<String, Value>,
 ) -> Result<ScheduleFacts, Refusal> {
-    if spec.schedule.trim().is_empty() {
+    let is_child = !spec.parent_job.is_empty();
+    if spec.schedule.trim().is_empty() && !is_child {
         let near = misspelt("schedule", unknown);
         let why = format!("is missing; give one, such as \"@hourly\" or \"30 4 * * *\"{near}");
         return Err(refuse("", "schedule", &why));
@@ -248,11 +250,15 @@ fn check_schedule(
         );
         return Err(refuse("", "timezone", &why));
     }
+    if spec.schedule.trim().is_empty() {
+        spec.schedule.clear();
+        return Ok(ScheduleFacts::default());
+    }
     let zone = match spec.timezone.as_str() {
         "" => ctx.default_zone(),
         given => given,
     };
-    let facts = ctx
+    let mut facts = ctx
         .check_schedule(&spec.schedule, zone, &spec.name)
         .map_err(|why| refuse("", "schedule", &why))?;
     match &facts.zone {
@@ -273,7 +279,21 @@ fn check_schedule(
             return Err(refuse("", "timezone", &why));
         }
     }
+    if is_child {
+        let parent = quoted(&spec.parent_job);
+        let why = format!("schedule: it is not followed, because the job runs after {parent}");
+        facts.warnings = vec![why];
+    }
     Ok(facts)
+}
+
+fn check_parent(spec: &Spec, ctx: &dyn Context) -> Result<(), Refusal> {
+    if spec.parent_job.is_empty() {
+        return Ok(());
+    }
+    let checked = check_name(&spec.parent_job);
+    let checked = checked.and_then(|()| ctx.check_parent(&spec.name, &spec.parent_job));
+    checked.map_err(|why| refuse("", "parent_job", &why))
 }
 
 /// What to add when `key` is missing and the body has one that looks like it.

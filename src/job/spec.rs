@@ -90,6 +90,8 @@ pub struct Spec {
     pub tags: BTreeMap<String, String>,
     /// For people and filters.
     pub metadata: BTreeMap<String, String>,
+    /// The job after whose success it runs; empty for none.
+    pub parent_job: String,
     /// How often a run that failed is tried again.
     pub retries: u64,
     /// The wait before the first retry, which doubles with each.
@@ -146,6 +148,7 @@ impl Default for Spec {
             disabled: false,
             tags: BTreeMap::new(),
             metadata: BTreeMap::new(),
+            parent_job: String::new(),
             retries: 0,
             retry_backoff: Duration::from_secs(1),
             concurrency: Concurrency::Allow,

@@ -38,6 +38,10 @@ impl Context for Fixed {
         Ok(ScheduleFacts { zone: prefix, warnings, ..ScheduleFacts::default() })
     }
 
+    fn check_parent(&self, _: &str, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     fn zone_known(&self, name: &str) -> bool {
         ["UTC", "Europe/Paris", "Asia/Tokyo"].contains(&name)
     }
@@ -88,6 +92,7 @@ pub(crate) fn random_spec(rng: &mut Rng) -> Spec {
         owner_email: random_text(rng, 8),
         disabled: rng.chance(1, 2),
         metadata: texts(rng, "m"),
+        parent_job: ["", "other"][rng.below(2) as usize].into(),
         retries: rng.below(11),
         retry_backoff: seconds(rng, 290),
         concurrency: Concurrency::ALL[rng.below(2) as usize],

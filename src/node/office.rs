@@ -262,6 +262,7 @@ mod tests {
             clock_era: 0,
             trigger: Trigger::Manual,
             targets: vec![node_id()],
+            parent: None,
         });
         for (store, spawns_wanted, end) in [(1, 1, None), (2, 0, Some(End::Lost))] {
             let records = records_of(&spec).into_iter().chain([claim.clone()]).collect();

@@ -330,12 +330,18 @@ impl Node {
         }
         let then = match (void, pending.then) {
             (false, then) => Some(then),
-            // A definition is never void: it was the claim after it.
-            (true, Then::Stored { status, mut warnings, ignored, pretty, run_once: _ }) => {
+            // The definition is in force; it was the claim after it.
+            (
+                true,
+                Then::Stored { status, mut warnings, ignored, pretty, run_once: RunOnce::Done },
+            ) => {
                 warnings.push(NOT_RUN.to_owned());
                 Some(Then::Stored { status, warnings, ignored, pretty, run_once: RunOnce::No })
             }
-            (true, Then::Claimed { .. } | Then::Fixed(_) | Then::Voters { .. }) => None,
+            (
+                true,
+                Then::Stored { .. } | Then::Claimed { .. } | Then::Fixed(_) | Then::Voters { .. },
+            ) => None,
         };
         let response = match then {
             None => api::overtaken(),

@@ -172,7 +172,8 @@ impl Node {
             | Record::Retry(_) => false,
         };
         let now = self.now.wall.second();
-        let is_due = self.scheduler.next_alarm().is_some_and(|due| due <= now);
+        let is_due = self.scheduler.next_alarm().is_some_and(|due| due <= now)
+            || self.state.chained().next().is_some();
         (is_due && self.may_fire()) || self.log.iter().any(moves_mark)
     }
 

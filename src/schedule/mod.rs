@@ -6,6 +6,7 @@
 //! time; zones are handed in.
 #![forbid(unsafe_code)]
 
+mod chained;
 mod owed;
 mod targets;
 
@@ -43,9 +44,12 @@ const WINDOW_MAX: i64 = 12 * 3_600;
 
 /// What the state is to know of when the job of `spec` is due.
 pub fn timing(spec: &Spec) -> Timing {
+    // One that runs after another has no due times of its own, whatever its schedule says.
+    let own = |text: &String| if spec.parent_job.is_empty() { text.clone() } else { String::new() };
     Timing {
-        schedule: spec.schedule.clone(),
-        timezone: spec.timezone.clone(),
+        schedule: own(&spec.schedule),
+        timezone: own(&spec.timezone),
+        parent: spec.parent_job.clone(),
         starts: spec.starts_at.map(Wall::second),
         expires: spec.expires_at.map(Wall::second),
     }
@@ -63,6 +67,8 @@ pub struct Scheduler {
     unplanned: BTreeSet<JobId>,
     /// Since when this leader has watched the clock without a gap.
     live_since: Second,
+    /// What is owed for ends of jobs up to here is not known to this leader.
+    forgotten: Index,
 }
 
 /// What a scheduler has decided for one job.
@@ -99,7 +105,8 @@ struct Scheduled {
 impl Scheduler {
     /// Begins an office: every job is considered afresh, from its mark.
     pub fn take_office(&mut self, state: &State, zones: &dyn Zones, now: Now) {
-        *self = Scheduler { live_since: now.wall.second(), ..Scheduler::default() };
+        let forgotten = if made(Mistake::ChildLostOnFailover) { state.applied() } else { Index(0) };
+        *self = Scheduler { live_since: now.wall.second(), forgotten, ..Scheduler::default() };
         for job in state.jobs() {
             self.plan(job, zones);
         }
@@ -164,7 +171,7 @@ impl Scheduler {
     /// Decides jobs that are due, at most [`JOBS_PER_POLL`] of them: for each the records to
     /// append, in order. Call again while it gives any.
     pub fn poll(&mut self, state: &State, now: Now) -> Vec<(JobId, Vec<Record>)> {
-        let mut decided = Vec::new();
+        let mut decided = self.poll_chained(state, now);
         while decided.len() < JOBS_PER_POLL {
             let Some((_, (id, token))) = self.alarms.pop_due(now.wall.second()) else { break };
             if self.jobs.get(&id).is_none_or(|job| job.token != token) {
@@ -184,6 +191,9 @@ impl Scheduler {
         let (Some(job), Some(scheduled)) = (state.job(id), self.jobs.get(&id)) else {
             return Decision::default();
         };
+        if !job.timing.parent.is_empty() {
+            return self.follow(state, job, scheduled.in_flight, now);
+        }
         let Some(plan) = scheduled.plan.clone().filter(|_| scheduled.in_flight == Index(0)) else {
             return Decision::default();
         };
@@ -248,7 +258,7 @@ impl Scheduler {
                     let timeline = timeline(plan, job);
                     owed::owed(&timeline, job, now).before(None, &timeline)
                 }
-                None if job.decided_until >= now => None,
+                None if job.decided_until >= now || !job.timing.parent.is_empty() => None,
                 None => Some(owed::Range { first: now, last: now, count: 0, more: true }),
             };
             let Some(owed::Range { first, last, count, more }) = range else { continue };
@@ -261,6 +271,7 @@ impl Scheduler {
                 count,
                 more,
                 reason,
+                parent: None,
             }));
         }
         records
@@ -275,7 +286,7 @@ impl Scheduler {
     fn plan(&mut self, job: &Job, zones: &dyn Zones) {
         let in_flight = self.jobs.get(&job.id).map_or(Index(0), |scheduled| scheduled.in_flight);
         let plan = self.intern(&job.timing, zones);
-        match plan.is_some() {
+        match plan.is_some() || !job.timing.parent.is_empty() {
             true => self.unplanned.remove(&job.id),
             false => self.unplanned.insert(job.id),
         };
@@ -356,6 +367,7 @@ impl Scheduler {
                 count: skipped.count,
                 more: skipped.more,
                 reason: SkipReason::WindowPassed,
+                parent: None,
             }));
             after = skipped.last;
         }
@@ -372,9 +384,9 @@ impl Scheduler {
         let targets = choose_targets(state, spec, job.id, due.0);
         if targets.is_empty() {
             let reason = SkipReason::NoNode;
-            let (until, first) = (due, due);
-            let skip =
-                Skip { job: job.id, clock_era, after, until, first, count: 1, more: false, reason };
+            let (job, until, first, parent) = (job.id, due, due, None);
+            let (count, more) = (1, false);
+            let skip = Skip { job, clock_era, after, until, first, count, more, reason, parent };
             return Record::Skip(skip);
         }
         let live = due >= self.live_since;
@@ -386,6 +398,7 @@ impl Scheduler {
             clock_era,
             trigger,
             targets,
+            parent: None,
         })
     }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Index, JobId};
 use crate::time::Wall;
 
@@ -26,6 +27,23 @@ pub struct RequestKey {
     pub print: u64,
     /// The status of the answer.
     pub status: u16,
+}
+
+impl RequestKey {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        assert!(self.is_sound(), "a key is bounded where it enters");
+        out.str(&self.text).u64(self.print).u16(self.status);
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<RequestKey, DecodeError> {
+        let (text, print) = (input.str()?.to_owned(), input.u64()?);
+        let key = RequestKey { text, print, status: input.u16()? };
+        key.is_sound().then_some(key).ok_or(DecodeError::Invalid("key of a request"))
+    }
+
+    fn is_sound(&self) -> bool {
+        (1..=KEY_MAX_BYTES).contains(&self.text.len()) && (200..300).contains(&self.status)
+    }
 }
 
 /// What became of a change that carried a key.

@@ -5,7 +5,7 @@
 //! the fields raises [`SCHEMA`]. What is read comes from a disk, so it is checked; a payload that
 //! is not exactly one of its kind is refused.
 
-use super::answers::{KEY_MAX_BYTES, RequestKey};
+use super::answers::RequestKey;
 use super::jobs::TimingRef;
 use super::record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
@@ -164,23 +164,6 @@ pub fn output_in(kind: u8, schema: u16, payload: &[u8]) -> Option<&[u8]> {
     input.bytes().ok()
 }
 
-impl RequestKey {
-    pub(super) fn encode(&self, out: &mut Encoder) {
-        assert!(self.is_sound(), "a key is bounded where it enters");
-        out.str(&self.text).u64(self.print).u16(self.status);
-    }
-
-    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<RequestKey, DecodeError> {
-        let (text, print) = (input.str()?.to_owned(), input.u64()?);
-        let key = RequestKey { text, print, status: input.u16()? };
-        key.is_sound().then_some(key).ok_or(DecodeError::Invalid("key of a request"))
-    }
-
-    fn is_sound(&self) -> bool {
-        (1..=KEY_MAX_BYTES).contains(&self.text.len()) && (200..300).contains(&self.status)
-    }
-}
-
 impl Servers {
     pub(super) fn encode(&self, out: &mut Encoder) {
         out.u64(self.cluster.0);
@@ -262,6 +245,7 @@ impl Timing {
         out.str(&self.schedule).str(&self.timezone);
         encode_second(self.starts, out);
         encode_second(self.expires, out);
+        out.str(&self.parent);
     }
 }
 
@@ -272,6 +256,7 @@ impl<'a> TimingRef<'a> {
             timezone: input.str()?,
             starts: decode_second(input)?,
             expires: decode_second(input)?,
+            parent: input.str()?,
         })
     }
 }
@@ -300,6 +285,7 @@ impl Claim {
         out.u64(self.job.0).u64(self.version);
         encode_second(self.due, out);
         out.u32(self.clock_era).u8(self.trigger.code());
+        encode_index(self.parent, out);
         encode_nodes(&self.targets, out);
     }
 
@@ -310,6 +296,7 @@ impl Claim {
             due: decode_second(input)?,
             clock_era: input.u32()?,
             trigger: Trigger::decode(input)?,
+            parent: decode_index(input)?,
             targets: input.list(NodeId::decode)?,
         };
         if !claim.targets_are_sound() {
@@ -330,6 +317,7 @@ impl Trigger {
             Trigger::Schedule => 0,
             Trigger::Catchup => 1,
             Trigger::Manual => 2,
+            Trigger::Parent => 3,
         }
     }
 
@@ -342,6 +330,7 @@ impl Trigger {
             0 => Ok(Trigger::Schedule),
             1 => Ok(Trigger::Catchup),
             2 => Ok(Trigger::Manual),
+            3 => Ok(Trigger::Parent),
             _ => Err(DecodeError::Invalid("trigger")),
         }
     }
@@ -464,10 +453,13 @@ impl Skip {
         out.u64(self.job.0).u32(self.clock_era);
         out.i64(self.after.0).i64(self.until.0).i64(self.first.0);
         out.u32(self.count).bool(self.more);
+        encode_index(self.parent, out);
         out.u8(match self.reason {
             SkipReason::WindowPassed => 0,
             SkipReason::NoNode => 1,
             SkipReason::Lost => 2,
+            SkipReason::Backlog => 3,
+            SkipReason::Withdrawn => 4,
         });
     }
 
@@ -480,10 +472,13 @@ impl Skip {
             first: Second(input.i64()?),
             count: input.u32()?,
             more: input.bool()?,
+            parent: decode_index(input)?,
             reason: match input.u8()? {
                 0 => SkipReason::WindowPassed,
                 1 => SkipReason::NoNode,
                 2 => SkipReason::Lost,
+                3 => SkipReason::Backlog,
+                4 => SkipReason::Withdrawn,
                 _ => return Err(DecodeError::Invalid("reason of a skip")),
             },
         })
@@ -498,6 +493,16 @@ pub(super) fn encode_second(second: Option<Second>, out: &mut Encoder) {
 
 pub(super) fn decode_second(input: &mut Decoder<'_>) -> Result<Option<Second>, DecodeError> {
     input.option(|input| input.i64().map(Second))
+}
+
+fn encode_index(index: Option<Index>, out: &mut Encoder) {
+    out.option(index, |out, index| {
+        out.u64(index.0);
+    });
+}
+
+fn decode_index(input: &mut Decoder<'_>) -> Result<Option<Index>, DecodeError> {
+    input.option(|input| input.u64().map(Index))
 }
 
 pub(super) fn encode_nodes(nodes: &[NodeId], out: &mut Encoder) {

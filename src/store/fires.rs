@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::jobs::{Job, SKIPS_MAX, Status};
+use super::jobs::{Job, Status};
 use super::record::{Claim, End, Ending, Facts, Finished, Reason, Skip, SkipReason, Trigger};
 use super::{Change, State};
 use crate::ident::{Index, NodeId, RunId};
@@ -139,6 +139,13 @@ impl Fire {
             && self.run(next).is_none()
     }
 
+    /// Whether every target has succeeded.
+    pub(super) fn has_succeeded(&self) -> bool {
+        let good = |run: &Run| run.outcome().is_some_and(|ending| ending.end == End::Succeeded);
+        let mut last = self.runs.iter().filter(|run| !run.retried).peekable();
+        last.peek().is_some() && last.all(good)
+    }
+
     /// How many targets it has.
     pub fn targets(&self) -> usize {
         self.runs.iter().filter(|run| !run.retried).count()
@@ -210,8 +217,12 @@ impl State {
         let void = Change::Void(Some(claim.job));
         let Some(job) = self.jobs.get(&claim.job) else { return void };
         let stale_due = claim.due.is_some_and(|due| due <= job.decided_until);
-        if claim.version != job.version || claim.clock_era != era || stale_due {
+        let is_owed = claim.parent.is_none_or(|end| self.chains.owes(claim.job, end));
+        if claim.version != job.version || claim.clock_era != era || stale_due || !is_owed {
             return void;
+        }
+        if let Some(end) = claim.parent {
+            self.chains.decide(claim.job, end);
         }
         self.save_before(claim.job);
         let Some(job) = self.jobs.get_mut(&claim.job) else { return void };
@@ -242,7 +253,7 @@ impl State {
         Change::Claimed(claim.job, group)
     }
 
-    pub(super) fn finish(&mut self, finished: Finished, index: Index) -> Change {
+    pub(super) fn finish(&mut self, finished: Finished, index: Index, wall: Wall) -> Change {
         let Some(&id) = self.open.get(&finished.run) else {
             // An ended run never changes its outcome.
             return Change::Void(None);
@@ -269,12 +280,17 @@ impl State {
         if let Some(outcome) = fire.runs[at].outcome() {
             past.count(&outcome);
         }
+        let mut has_succeeded = false;
         if let Some(fire) = past.history.close(finished.run.group) {
             past.judge(&fire);
+            has_succeeded = fire.has_succeeded();
         }
         past.history.trim(keep);
         if deleted && !job.has_open_fire() {
             self.deleted.remove(&id);
+        } else if has_succeeded && !deleted {
+            let name = Rc::clone(&job.name);
+            self.follow(&name, index, wall);
         }
         Change::Ended(id, finished.run)
     }
@@ -285,7 +301,7 @@ impl State {
         let runs: Vec<RunId> = open.copied().collect();
         for run in runs {
             let ending = Ending::decided(End::Lost, Reason::StoreReplaced, wall);
-            self.finish(Finished { run, ending, tail: Vec::new() }, index);
+            self.finish(Finished { run, ending, tail: Vec::new() }, index, wall);
         }
     }
 
@@ -293,6 +309,9 @@ impl State {
         let era = self.clock_era;
         let id = skip.job;
         let Some(job) = self.jobs.get(&id) else { return Change::Void(Some(id)) };
+        if let Some(end) = skip.parent {
+            return self.skip_chained(skip, end, (index, wall));
+        }
         // A range that ends where it starts or before would take the mark back.
         let empty = skip.until <= skip.after;
         if empty || skip.clock_era != era || skip.after != job.decided_until {
@@ -304,14 +323,14 @@ impl State {
         let past = job.past_mut();
         let count = u64::from(skip.count);
         match skip.reason {
-            SkipReason::WindowPassed | SkipReason::NoNode => past.count_missed(count),
+            SkipReason::WindowPassed
+            | SkipReason::NoNode
+            | SkipReason::Backlog
+            | SkipReason::Withdrawn => past.count_missed(count),
             // What may have run is not called missed.
             SkipReason::Lost => past.count_lost(count),
         }
-        past.skips.push_back((index, wall, skip));
-        if past.skips.len() > SKIPS_MAX {
-            past.skips.pop_front();
-        }
+        past.push_skip(index, wall, skip);
         Change::Skipped(id)
     }
 }

@@ -157,6 +157,14 @@ impl Past {
         }
     }
 
+    /// Adds a skip, and drops the oldest beyond what is kept.
+    pub(super) fn push_skip(&mut self, index: Index, wall: Wall, skip: Skip) {
+        self.skips.push_back((index, wall, skip));
+        if self.skips.len() > SKIPS_MAX {
+            self.skips.pop_front();
+        }
+    }
+
     pub(super) fn count_lost(&mut self, count: u64) {
         self.counts.error_count = self.counts.error_count.saturating_add(count);
     }
@@ -180,6 +188,9 @@ impl Past {
 
 impl State {
     pub(super) fn put_job(&mut self, put: JobPut, index: Index, wall: Wall) -> Change {
+        if !self.is_linked(&put) {
+            return Change::Void(self.names.get(put.name.as_str()).copied());
+        }
         Change::JobPut(self.put_job_as(JobId(index.0), put, index, wall))
     }
 
@@ -201,6 +212,11 @@ impl State {
                 past.history.trim(usize::from(job.facts.keep));
             }
             self.timings.put_back(&before);
+            if before.parent != job.timing.parent {
+                self.chains.unlink(id, &before.parent);
+                self.chains.link(id, &job.timing.parent);
+            }
+            self.settle_chained(id, index, wall);
             return id;
         }
         let name: Rc<str> = put.name.into();
@@ -217,19 +233,28 @@ impl State {
             updated: wall,
             past: None,
         };
+        self.chains.link(id, &job.timing.parent);
         self.names.insert(name, id);
         self.jobs.insert(id, Box::new(job));
         id
     }
 
     pub(super) fn delete_job(&mut self, id: JobId) -> Change {
-        if !self.jobs.contains_key(&id) {
+        let Some(job) = self.jobs.get(&id) else { return Change::Void(Some(id)) };
+        if self.children(&job.name).next().is_some() {
             return Change::Void(Some(id));
         }
+        self.remove_job(id)
+    }
+
+    /// Deletes a job, whoever runs after it.
+    pub(super) fn remove_job(&mut self, id: JobId) -> Change {
         self.save_before(id);
         let Some(mut job) = self.jobs.remove(&id) else { return Change::Void(Some(id)) };
         self.names.remove(&job.name);
         self.timings.put_back(&job.timing);
+        self.chains.unlink(id, &job.timing.parent);
+        self.chains.drop_owed(id);
         for run in job.owed_retries() {
             self.owed.remove(&run);
         }
@@ -290,24 +315,27 @@ pub(super) struct TimingRef<'a> {
     pub(super) timezone: &'a str,
     pub(super) starts: Option<Second>,
     pub(super) expires: Option<Second>,
+    pub(super) parent: &'a str,
 }
 
 impl TimingRef<'_> {
     fn hash(&self) -> u64 {
         let texts = stable_hash(self.schedule.as_bytes()) ^ stable_hash(self.timezone.as_bytes());
+        let texts = mix(texts) ^ stable_hash(self.parent.as_bytes());
         let bounds = [self.starts, self.expires].map(|at| at.map_or(0, |at| at.0 as u64));
         mix(texts ^ mix(bounds[0]) ^ bounds[1])
     }
 
     pub(super) fn to_owned(self) -> Timing {
-        let TimingRef { schedule, timezone, starts, expires } = self;
-        Timing { schedule: schedule.into(), timezone: timezone.into(), starts, expires }
+        let TimingRef { schedule, timezone, starts, expires, parent } = self;
+        let (schedule, timezone, parent) = (schedule.into(), timezone.into(), parent.into());
+        Timing { schedule, timezone, starts, expires, parent }
     }
 }
 
 impl Timing {
     fn borrowed(&self) -> TimingRef<'_> {
-        let Timing { schedule, timezone, starts, expires } = self;
-        TimingRef { schedule, timezone, starts: *starts, expires: *expires }
+        let Timing { schedule, timezone, starts, expires, parent } = self;
+        TimingRef { schedule, timezone, starts: *starts, expires: *expires, parent }
     }
 }

@@ -123,7 +123,10 @@ impl SnapshotLoader {
             return Err(SnapshotError::Order("two jobs of one name"));
         }
         self.state.jobs = self.jobs.into_iter().collect();
-        Ok(self.state)
+        match self.state.link_all() {
+            true => Ok(self.state),
+            false => Err(SnapshotError::Order("a job that runs after none that is there")),
+        }
     }
 
     fn header(&mut self, input: &mut Decoder<'_>) -> Result<(), SnapshotError> {
@@ -140,6 +143,11 @@ impl SnapshotLoader {
         for member in input.list(Member::decode)? {
             if self.state.members.insert(member.id, member).is_some() {
                 return Err(SnapshotError::Order("a node that is there twice"));
+            }
+        }
+        for (id, end) in input.list(|input| Ok((JobId(input.u64()?), Index(input.u64()?))))? {
+            if !self.state.chains.restore(id, end) {
+                return Err(SnapshotError::Order("ends that fires are owed for out of order"));
             }
         }
         Ok(())

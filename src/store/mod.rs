@@ -8,6 +8,7 @@
 
 mod answers;
 mod bytes;
+mod chains;
 mod fires;
 mod history;
 mod jobs;
@@ -22,6 +23,7 @@ mod walk;
 
 pub use answers::{ANSWERS_MAX, Answered, KEY_MAX_BYTES, RequestKey};
 pub use bytes::{ACTOR_MAX_BYTES, SCHEMA, output_in};
+pub use chains::{CHAINED_MAX, ChainError, check_chains};
 pub use fires::{Execution, Fire, Run, RunState};
 pub use jobs::{Counts, Job, Status};
 pub use load::{SnapshotError, SnapshotLoader};
@@ -38,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use answers::Answers;
+use chains::Chains;
 use jobs::Timings;
 use restore::Staged;
 use snapshot::Cursor;
@@ -63,6 +66,7 @@ pub struct State {
     jobs: BTreeMap<JobId, Box<Job>>,
     names: BTreeMap<Rc<str>, JobId>,
     timings: Timings,
+    chains: Chains,
     /// Jobs that were deleted while runs of theirs were open, until the last of those has ended.
     deleted: BTreeMap<JobId, Box<Job>>,
     /// Every run that has not ended, and its job.
@@ -147,7 +151,7 @@ impl State {
             Record::JobPut(put) => self.put_job(put, index, wall),
             Record::JobDelete { job } => self.delete_job(job),
             Record::Claim(claim) => self.claim(claim, index, wall),
-            Record::Finished(finished) => self.finish(finished, index),
+            Record::Finished(finished) => self.finish(finished, index, wall),
             Record::Skip(skip) => self.skip(skip, index, wall),
             Record::ClockCorrected { to } => {
                 self.correct_clock(to);
@@ -344,6 +348,14 @@ impl State {
         self.answers.check();
         self.staged.check();
         assert!(self.jobs.keys().all(|id| !self.deleted.contains_key(id)));
+        assert!(self.chains_are_sound(), "who runs after another can");
+        let children = self.jobs.values().filter(|job| !job.timing.parent.is_empty());
+        let linked = |job: &Job| self.children(&job.timing.parent).any(|other| other.id == job.id);
+        assert!(children.clone().all(|job| linked(job)));
+        assert_eq!(
+            children.count(),
+            self.names.keys().flat_map(|name| self.children(name)).count()
+        );
         for job in self.deleted.values() {
             assert!(job.has_open_fire(), "a deleted job is kept for its open runs alone");
             assert_eq!(job.owed_retries().next(), None, "a deleted job is not tried again");

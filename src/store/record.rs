@@ -189,6 +189,8 @@ pub struct Timing {
     pub starts: Option<Second>,
     /// It owes nothing after.
     pub expires: Option<Second>,
+    /// The name of the job after which it runs, instead of by a schedule; empty for none.
+    pub parent: String,
 }
 
 /// The parts of a definition that decide what records do.
@@ -217,6 +219,8 @@ pub enum Trigger {
     Catchup,
     /// Somebody asked for it.
     Manual,
+    /// Another job has succeeded.
+    Parent,
 }
 
 /// A decided fire.
@@ -226,7 +230,7 @@ pub struct Claim {
     pub job: JobId,
     /// Version of the definition that it runs.
     pub version: u64,
-    /// The due time, and the mark from here on; `None` for a fire by hand.
+    /// The due time, and the mark from here on; `None` for a fire by hand or after another job.
     pub due: Option<Second>,
     /// The clock era in which `due` was computed.
     pub clock_era: u32,
@@ -234,6 +238,8 @@ pub struct Claim {
     pub trigger: Trigger,
     /// The nodes that run it, each once, in order of number; at most [`TARGETS_MAX`].
     pub targets: Vec<NodeId>,
+    /// The end of another job for which it is owed, if it is.
+    pub parent: Option<Index>,
 }
 
 /// The end of a run.
@@ -342,6 +348,9 @@ pub struct Skip {
     pub more: bool,
     /// Why.
     pub reason: SkipReason,
+    /// Set for fires after another job: the end for which one was owed, or the record that gave
+    /// them up. The times are then those of the skip, and the mark stays.
+    pub parent: Option<Index>,
 }
 
 /// Why due times were given up.
@@ -353,6 +362,10 @@ pub enum SkipReason {
     NoNode,
     /// The records of that time are lost: whether it ran, nobody can know.
     Lost,
+    /// After another job: too many fires are owed already.
+    Backlog,
+    /// After another job: it was disabled, or runs after nobody any more.
+    Withdrawn,
 }
 
 impl Trigger {
@@ -362,6 +375,7 @@ impl Trigger {
             Trigger::Schedule => "schedule",
             Trigger::Catchup => "catchup",
             Trigger::Manual => "manual",
+            Trigger::Parent => "parent",
         }
     }
 }

@@ -77,8 +77,8 @@ impl RestorePart {
     /// How much of [`STAGED_MAX_BYTES`] it takes.
     pub fn staged_bytes(&self) -> usize {
         let JobPut { name, spec, timing, .. } = &self.put;
-        let texts = name.len() + spec.len() + timing.schedule.len() + timing.timezone.len();
-        texts + size_of::<RestorePart>()
+        let texts = [name, &timing.schedule, &timing.timezone, &timing.parent].map(String::len);
+        texts.iter().sum::<usize>() + spec.len() + size_of::<RestorePart>()
     }
 
     pub(super) fn encode(&self, out: &mut Encoder) {
@@ -153,6 +153,9 @@ impl State {
             return Change::Void(None);
         }
         self.void_walks();
+        if !self.are_linked(staged.parts.values(), commit.replace) {
+            return Change::Void(None);
+        }
         let mut restored = Vec::with_capacity(staged.parts.len());
         for (id, part) in staged.parts {
             restored.push(self.restore_job(JobId(id.0), part, index, wall));
@@ -162,7 +165,7 @@ impl State {
             let all = self.names.iter().map(|(name, id)| (Rc::clone(name), *id));
             let rest: Vec<_> = all.filter(|(_, id)| !kept.contains(id)).collect();
             for (name, id) in rest {
-                self.delete_job(id);
+                self.remove_job(id);
                 restored.push((name, id, Restored::Removed));
             }
         }

@@ -286,6 +286,10 @@ fn header_entry(state: &State) -> Vec<u8> {
         out.u64(index.0);
     });
     out.list(state.members.values(), |out, member| member.encode(out));
+    let chained: Vec<(JobId, Index)> = state.chained().collect();
+    out.list(chained.into_iter(), |out, (id, end)| {
+        out.u64(id.0).u64(end.0);
+    });
     out.into_bytes()
 }
 

@@ -2,6 +2,7 @@
 //! whether they are applied, applied again, or carried over by a snapshot in their midst.
 
 mod backups;
+mod chains;
 mod purity;
 mod restores;
 mod retries;
@@ -86,6 +87,8 @@ impl World {
                 spec: line_bytes(words),
                 timing: Timing {
                     starts: number("starts").map(Second),
+                    expires: number("expires").map(Second),
+                    parent: value("after").unwrap_or_default().into(),
                     ..timing(value("every").unwrap_or("minute"))
                 },
                 facts: Facts {
@@ -129,8 +132,13 @@ impl World {
                 ),
                 due: number("due").map(Second),
                 clock_era: number("era").map_or(self.state.clock_era(), |era| era as u32),
-                trigger: if flag("hand") { Trigger::Manual } else { Trigger::Schedule },
+                trigger: match number("for") {
+                    Some(_) => Trigger::Parent,
+                    None if flag("hand") => Trigger::Manual,
+                    None => Trigger::Schedule,
+                },
                 targets: nodes(value("on").unwrap_or("1")),
+                parent: number("for").map(|end| Index(end as u64)),
             }),
             "end" => Record::Finished(Finished {
                 run: run_id(words[1]),
@@ -145,15 +153,16 @@ impl World {
             "skip" => Record::Skip(Skip {
                 job: job(),
                 clock_era: number("era").map_or(self.state.clock_era(), |era| era as u32),
-                after: Second(number("after").unwrap()),
-                until: Second(number("until").unwrap()),
-                first: Second(number("after").unwrap() + 1),
+                after: Second(number("after").unwrap_or(0)),
+                until: Second(number("until").unwrap_or(0)),
+                first: Second(number("after").unwrap_or(0) + 1),
                 count: number("count").unwrap_or(1) as u32,
                 more: false,
                 reason: match flag("lost") {
                     true => SkipReason::Lost,
                     false => SkipReason::WindowPassed,
                 },
+                parent: number("for").map(|end| Index(end as u64)),
             }),
             "back" => Record::ClockCorrected { to: Second(words[1].parse().unwrap()) },
             other => panic!("no such step: {other}"),
@@ -776,6 +785,14 @@ fn any_ending(rng: &mut Rng) -> Ending {
 
 const KINDS: [u8; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
 
+const SKIP_REASONS: [SkipReason; 5] = [
+    SkipReason::WindowPassed,
+    SkipReason::NoNode,
+    SkipReason::Lost,
+    SkipReason::Backlog,
+    SkipReason::Withdrawn,
+];
+
 fn any_record(rng: &mut Rng, kind: u8) -> Record {
     let record = match kind {
         1 => Record::EpochStart { leader: any_node(rng) },
@@ -810,8 +827,12 @@ fn any_record(rng: &mut Rng, kind: u8) -> Record {
             version: any_number(rng),
             due: maybe(rng, any_second),
             clock_era: any_number(rng) as u32,
-            trigger: any(rng, &[Trigger::Schedule, Trigger::Catchup, Trigger::Manual]),
+            trigger: any(
+                rng,
+                &[Trigger::Schedule, Trigger::Catchup, Trigger::Manual, Trigger::Parent],
+            ),
             targets: any_nodes(rng),
+            parent: maybe(rng, |rng| Index(any_number(rng))),
         }),
         7 => Record::Finished(Finished {
             run: RunId {
@@ -830,7 +851,8 @@ fn any_record(rng: &mut Rng, kind: u8) -> Record {
             first: any_second(rng),
             count: any_number(rng) as u32,
             more: rng.chance(1, 2),
-            reason: any(rng, &[SkipReason::WindowPassed, SkipReason::NoNode, SkipReason::Lost]),
+            reason: any(rng, &SKIP_REASONS),
+            parent: maybe(rng, |rng| Index(any_number(rng))),
         }),
         9 => Record::ClockCorrected { to: any_second(rng) },
         10 => {
@@ -894,6 +916,7 @@ fn any_timing(rng: &mut Rng) -> Timing {
         timezone: any_text(rng, 9),
         starts: maybe(rng, any_second),
         expires: maybe(rng, any_second),
+        parent: any_text(rng, 9),
     }
 }
 
@@ -946,7 +969,7 @@ fn unknown_kinds_schemas_and_numbers_are_refused() {
     // The number of the enum is the last byte of a skip and of a member.
     for kind in [3, 8] {
         let mut payload = any_record(&mut Rng::new(1), kind).encode(Wall(0), "");
-        *payload.last_mut().unwrap() = 3;
+        *payload.last_mut().unwrap() = 5;
         assert!(decode(kind, &payload).is_err(), "kind {kind}");
     }
 }
@@ -974,7 +997,15 @@ fn targets_are_few_enough_in_order_and_each_there_once() {
     ] {
         let none = vec![];
         let (job, trigger) = (JobId(1), Trigger::Manual);
-        let claim = Claim { job, version: 1, due: None, clock_era: 0, trigger, targets: none };
+        let claim = Claim {
+            job,
+            version: 1,
+            due: None,
+            clock_era: 0,
+            trigger,
+            targets: none,
+            parent: None,
+        };
         let mut payload = Record::Claim(claim).encode(Wall(0), "");
         payload.truncate(payload.len() - 4);
         payload.extend((targets.len() as u32).to_le_bytes());
@@ -987,7 +1018,7 @@ fn targets_are_few_enough_in_order_and_each_there_once() {
 #[should_panic(expected = "in order of number")]
 fn a_claim_that_could_not_be_read_back_is_not_written() {
     let (job, trigger, targets) = (JobId(1), Trigger::Manual, vec![node(2), node(1)]);
-    let claim = Claim { job, version: 1, due: None, clock_era: 0, trigger, targets };
+    let claim = Claim { job, version: 1, due: None, clock_era: 0, trigger, targets, parent: None };
     Record::Claim(claim).encode(Wall(0), "");
 }
 
@@ -1170,7 +1201,10 @@ fn put_of(rng: &mut Rng, job: Option<&Job>) -> JobPut {
     JobPut {
         name: format!("job{}", rng.below(12)),
         spec: any_bytes(rng, 40),
-        timing: timing(any(rng, &["minute", "hour", "day"])),
+        timing: Timing {
+            parent: any(rng, &["", "", "", "job1", "job2"]).into(),
+            ..timing(any(rng, &["minute", "hour", "day"]))
+        },
         facts: Facts { keep: any(rng, &[0, 1, 3, 100]), ..any_facts(rng) },
         mark: maybe(rng, |_| job.map_or(Second(500), |job| job.decided_until.plus(5))),
         anchor: maybe(rng, |rng| Second(rng.below(1_000) as i64)),
@@ -1190,6 +1224,8 @@ fn claim_of(rng: &mut Rng, state: &State, job: Option<&Job>) -> Record {
     let stale = rng.chance(1, 20);
     let mark = job.map_or(Second(0), |job| job.decided_until);
     let ahead = 1 - 2 * i64::from(stale);
+    let of_job = |&(id, _): &(JobId, Index)| Some(id) == job.map(|job| job.id);
+    let parent = state.chained().find(of_job).map(|(_, end)| end);
     Record::Claim(Claim {
         job: job.map_or(JobId(3), |job| job.id),
         version: job.map_or(0, |job| job.version).saturating_sub(stale.into()),
@@ -1197,6 +1233,7 @@ fn claim_of(rng: &mut Rng, state: &State, job: Option<&Job>) -> Record {
         clock_era: state.clock_era() + u32::from(rng.chance(1, 50)),
         trigger: any(rng, &[Trigger::Schedule, Trigger::Catchup, Trigger::Manual]),
         targets: some_nodes(rng),
+        parent,
     })
 }
 
@@ -1234,6 +1271,7 @@ fn skip_of(rng: &mut Rng, state: &State, job: Option<&Job>) -> Record {
         count: rng.below(100) as u32,
         more: rng.chance(1, 9),
         reason: SkipReason::NoNode,
+        parent: None,
     })
 }
 
@@ -1579,7 +1617,15 @@ fn clock(title: &str, facts: Facts, open_before: u64, count: u64, oldest_first: 
     tell(Record::JobPut(put));
     let claim = |number: u32| {
         let (due, trigger, targets) = (None, Trigger::Manual, vec![node(number)]);
-        Record::Claim(Claim { job: JobId(1), version: 1, due, clock_era: 0, trigger, targets })
+        Record::Claim(Claim {
+            job: JobId(1),
+            version: 1,
+            due,
+            clock_era: 0,
+            trigger,
+            targets,
+            parent: None,
+        })
     };
     let mut open = VecDeque::new();
     for _ in 0..open_before {

@@ -339,6 +339,7 @@ fn with_executions() -> State {
                 clock_era: 0,
                 trigger: Trigger::Manual,
                 targets: vec![node()],
+                parent: None,
             };
             let group = apply(&mut state, Record::Claim(claim));
             let at = Wall(1_780_272_000_000 + group.0 as i64);

@@ -177,6 +177,7 @@ fn records(node: NodeId, run: RunId) -> Vec<store::Record> {
         clock_era: 0,
         trigger: Trigger::Schedule,
         targets: vec![node],
+        parent: None,
     };
     let member = Member {
         id: node,
@@ -198,6 +199,7 @@ fn records(node: NodeId, run: RunId) -> Vec<store::Record> {
         count: 1,
         more: false,
         reason: SkipReason::WindowPassed,
+        parent: None,
     };
     let ending = Ending::decided(End::Succeeded, Reason::Overlap, Wall(1));
     let key = RequestKey { text: "key".into(), print: 1, status: 201 };

@@ -97,6 +97,7 @@ fn history() -> World {
             clock_era: world.state.clock_era(),
             trigger: Trigger::Schedule,
             targets: vec![node(1)],
+            parent: None,
         })
     };
     let after = job.decided_until;
@@ -111,6 +112,7 @@ fn history() -> World {
         count: 3,
         more: false,
         reason: SkipReason::WindowPassed,
+        parent: None,
     }));
     world.apply(claim(&world, None));
     world
@@ -240,6 +242,7 @@ fn a_node_that_the_registry_does_not_have_is_named_by_its_number() {
         clock_era: 0,
         trigger: Trigger::Manual,
         targets: vec![node(0xabc)],
+        parent: None,
     }));
     let list = world.body("GET /v1/jobs/a/executions", 200);
     let id = list[0]["id"].as_str().unwrap();

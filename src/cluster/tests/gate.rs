@@ -53,6 +53,7 @@ fn shown_by(mistake: Mistake) -> Shown {
         | Mistake::FutureClockBlocks
         | Mistake::LostIsRetried
         | Mistake::RetryLostOnFailover
+        | Mistake::ChildLostOnFailover
         | Mistake::SkipWithoutRecord
         | Mistake::NoSessionMeansSkip
         | Mistake::MissedWrittenForStarted

@@ -241,7 +241,6 @@ fn what_is_missing_or_malformed_gets_its_sentence() {
 fn what_this_version_cannot_do_is_refused_and_its_neutral_values_are_taken() {
     let neutral = [r#""""#, "0", "\"0\"", "null", "false", "\"false\"", "{}", "[]"];
     for (key, asks, instead) in [
-        ("parent_job", "\"b\"", "leave it out and give a schedule"),
         ("processors", r#"{"log":{}}"#, "leave it out: the output of each run is kept"),
         ("notify", r#"[{}]"#, "leave it out, or let the command notify"),
         ("limits", r#"{"nice":1}"#, "leave it out, or let the command set limits"),

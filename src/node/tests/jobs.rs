@@ -21,7 +21,14 @@ pub(super) fn random_job(rng: &mut Rng, name: &str, wall: i64) -> String {
         8 => "@manually".into(),
         _ => "~ * * * * *".into(),
     };
+    // Sometimes of no job that is there, or one that runs after this one.
+    let parent = ["a", "b"][rng.below(2) as usize];
+    let is_child = parent != name && rng.chance(1, 3);
+    let schedule = if is_child && rng.chance(1, 2) { String::new() } else { schedule };
     let mut body = format!(r#"{{"name":"{name}","command":"true","schedule":"{schedule}""#);
+    if is_child {
+        write!(body, r#","parent_job":"{parent}""#).unwrap();
+    }
     let catchup = ["latest", "all", "skip"][rng.below(3) as usize];
     write!(body, r#","catchup":"{catchup}","keep":{}"#, rng.below(5)).unwrap();
     let overlap = ["allow", "forbid"][rng.below(2) as usize];

@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use super::launcher::Launchers;
 use crate::cron::{self, Place, Schedule, Zone};
-use crate::ident::{Index, JobId, RunId};
+use crate::ident::{Index, JobId, NodeId, RunId};
 use crate::job::Spec;
 use crate::job::spec::RETRY_WAIT_MAX;
 use crate::run::order::{Cause, Entry as Known, Status};
 use crate::store::{
-    Change, Claim, End, Ending, Entry, Finished, Job, JobPut, Reason, Record, Restored, Retry,
-    Skip, State,
+    CHAINED_MAX, Change, Claim, End, Ending, Entry, Finished, Job, JobPut, Reason, Record,
+    Restored, Retry, Skip, State, Trigger,
 };
 use crate::time::{Second, Wall};
 
@@ -35,6 +35,10 @@ pub(super) struct Oracle {
     retried: BTreeMap<RunId, RunId>,
     /// Runs that are to be tried again, and since when.
     owed: BTreeMap<RunId, (JobId, Wall)>,
+    /// The targets of each fire, with its job, while it may still succeed.
+    fires: BTreeMap<Index, (JobId, Vec<NodeId>)>,
+    /// Fires that jobs are owed for ends of others, and since when.
+    chained: BTreeMap<(JobId, Index), Wall>,
     schedules: BTreeMap<String, Schedule>,
     pub(super) counts: Counts,
 }
@@ -57,6 +61,9 @@ pub(super) struct Counts {
     pub(super) retries: u64,
     /// Retries that ended because their job was gone.
     pub(super) dropped: u64,
+    /// Fires for ends of other jobs, and those of them that were given up.
+    pub(super) chained: u64,
+    pub(super) unchained: u64,
 }
 
 impl Counts {
@@ -74,6 +81,8 @@ impl Counts {
         self.restored += other.restored;
         self.retries += other.retries;
         self.dropped += other.dropped;
+        self.chained += other.chained;
+        self.unchained += other.unchained;
     }
 }
 
@@ -87,6 +96,8 @@ impl Oracle {
             claimed: BTreeMap::new(),
             retried: BTreeMap::new(),
             owed: BTreeMap::new(),
+            fires: BTreeMap::new(),
+            chained: BTreeMap::new(),
             schedules: BTreeMap::new(),
             counts: Counts::default(),
         }
@@ -133,6 +144,7 @@ impl Oracle {
         match (&record, before) {
             (Record::Claim(claim), Some(job)) => {
                 self.claimed.insert(index, Spec::from_bytes(&job.spec).unwrap());
+                self.fires.insert(index, (job.id, claim.targets.clone()));
                 self.claim(claim, &job, wall);
             }
             (Record::Retry(retry), _) => self.retry(*retry, wall),
@@ -141,11 +153,18 @@ impl Oracle {
             (Record::Finished(finished), _) => {
                 self.finished(finished, launchers);
                 self.owe(&change, finished, wall);
+                self.succeeded(finished.run.group, (index, wall));
             }
             (Record::ClockCorrected { .. }, _) => self.counts.corrections += 1,
             _ => {}
         }
         self.owed.retain(|_, (job, _)| self.state.job(*job).is_some());
+        self.chained.retain(|(id, _), _| {
+            let job = self.state.job(*id);
+            job.is_some_and(|job| !job.facts.disabled && !job.timing.parent.is_empty())
+        });
+        let (owed, told) = (self.chained.keys().copied(), self.state.chained());
+        assert!(owed.eq(told), "each success of a job gives each that runs after it a fire");
         let (owed, told) = (self.owed.keys(), self.state.owed_retries().map(|(run, _)| run));
         assert!(owed.copied().eq(told), "what has failed and may be tried again is to be");
         self.effects.entry(actor).or_default().push(index);
@@ -161,6 +180,12 @@ impl Oracle {
     pub(super) fn owes_retry(&self) -> Option<(RunId, Wall)> {
         let all = self.owed.iter().map(|(&run, &(_, since))| (run, since));
         all.min_by_key(|&(_, since)| since)
+    }
+
+    /// The fire that is owed for longest for the end of another job, and since when.
+    pub(super) fn owes_chained(&self) -> Option<(JobId, Index, Wall)> {
+        let all = self.chained.iter().map(|(&(id, end), &since)| (id, end, since));
+        all.min_by_key(|&(.., since)| since)
     }
 
     /// The attempt after which `run` was made.
@@ -188,6 +213,9 @@ impl Oracle {
     }
 
     fn next(&mut self, job: &Job, spec: &Spec, after: Second) -> Option<Second> {
+        if !spec.parent_job.is_empty() {
+            return None;
+        }
         let schedule = self
             .schedules
             .entry(spec.schedule.clone())
@@ -201,6 +229,12 @@ impl Oracle {
 
     fn claim(&mut self, claim: &Claim, job: &Job, wall: Wall) {
         self.counts.claims += 1;
+        assert_eq!(claim.parent.is_some(), claim.trigger == Trigger::Parent);
+        if let Some(end) = claim.parent {
+            self.counts.chained += 1;
+            let owed = self.chained.remove(&(job.id, end));
+            assert!(owed.is_some(), "{}: nothing is owed for the end at {end}", job.name);
+        }
         let Some(due) = claim.due else { return };
         assert!(!job.facts.disabled, "a disabled job is not claimed");
         let spec = Spec::from_bytes(&job.spec).unwrap();
@@ -224,6 +258,37 @@ impl Oracle {
         }
     }
 
+    /// A run of the fire has ended. When every target of it has succeeded, by its last attempt, all
+    /// who run after its job are owed a fire, if they may be now.
+    fn succeeded(&mut self, group: Index, (index, wall): (Index, Wall)) {
+        let Some((job, targets)) = self.fires.get(&group) else { return };
+        let last = |&node: &NodeId| {
+            let mut run = RunId { group, node, attempt: 1 };
+            while let Some(&next) = self.retried.get(&run) {
+                run = next;
+            }
+            self.ended.get(&run).is_some_and(|ending| ending.end == End::Succeeded)
+        };
+        let Some(parent) = self.state.job(*job).filter(|_| targets.iter().all(last)) else {
+            return;
+        };
+        let now = wall.second();
+        let may_run = |child: &&Job| {
+            let spec = Spec::from_bytes(&child.spec).unwrap();
+            let begun = spec.starts_at.is_none_or(|at| at.second() <= now);
+            let over = spec.expires_at.is_some_and(|at| at.second() < now);
+            *spec.parent_job == *parent.name && !child.facts.disabled && begun && !over
+        };
+        for child in self.state.jobs_by_name().filter(may_run) {
+            let id = child.id;
+            let owed = self.chained.range((id, Index(0))..=(id, Index(u64::MAX))).count();
+            if owed < CHAINED_MAX {
+                self.chained.insert((id, index), wall);
+            }
+        }
+        self.fires.remove(&group);
+    }
+
     /// An attempt follows one that has failed, once, in its time and where it may.
     fn retry(&mut self, retry: Retry, wall: Wall) {
         self.counts.retries += 1;
@@ -245,6 +310,12 @@ impl Oracle {
     fn skip(&mut self, skip: &Skip, job: &Job, wall: Wall) {
         self.counts.skips += 1;
         assert!(!job.facts.disabled, "a disabled job owes nothing");
+        if let Some(end) = skip.parent {
+            self.counts.unchained += 1;
+            let owed = self.chained.remove(&(job.id, end));
+            assert!(owed.is_some(), "{}: nothing is owed for the end at {end}", job.name);
+            return;
+        }
         let spec = Spec::from_bytes(&job.spec).unwrap();
         let first = self.next(job, &spec, job.decided_until);
         assert_eq!(Some(skip.first), first, "{}: a skip begins where the mark is", job.name);
@@ -284,13 +355,23 @@ impl Oracle {
             // The mark stands for the start, and what was decided before it is not known any more.
             self.decided.remove(&job.id);
         }
-        let read = |spec: &Spec| cron::parse(&spec.schedule).unwrap().schedule;
+        let read = |spec: &Spec| {
+            let is_child = !spec.parent_job.is_empty();
+            (!is_child).then(|| cron::parse(&spec.schedule).unwrap().schedule)
+        };
         let moves = read(&old) != read(&spec)
             || old.starts_at != spec.starts_at
             || (old.disabled && !spec.disabled)
             // It owed nothing from its old end to now, whatever its end is from here on.
             || (old.expires_at != spec.expires_at
                 && old.expires_at.is_some_and(|at| at.second() < now));
+        if put.facts.disabled || spec.parent_job.is_empty() {
+            // An end that was on its way is behind what was decided before the edit.
+            let owed = self.chained.keys().filter(|(id, _)| *id == job.id).count() as u64;
+            let missed = self.state.job(job.id).expect("it is there").counts().missed_count;
+            let what = "what is owed after another is told when it is given up";
+            assert_eq!(missed, job.counts().missed_count + owed, "{}: {what}", put.name);
+        }
         let Some(mark) = put.mark else {
             assert!(!moves, "{}: an edit of the times or an enable moves the mark", put.name);
             return;

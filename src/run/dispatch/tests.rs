@@ -83,6 +83,7 @@ fn leader(spec: &Spec) -> Leader {
         clock_era: 0,
         trigger: Trigger::Schedule,
         targets: vec![node],
+        parent: None,
     };
     let Change::Claimed(_, group) = apply(&mut state, Record::Claim(claim), at(10)) else {
         panic!()

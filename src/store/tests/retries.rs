@@ -194,7 +194,7 @@ fn a_fire_that_every_node_fails_every_time_is_kept() {
     world.line("put a retries=10 keep=1");
     let targets = (1..=TARGETS_MAX as u32).map(node).collect();
     let (job, trigger) = (JobId(1), Trigger::Manual);
-    let claim = Claim { job, version: 1, due: None, clock_era: 0, trigger, targets };
+    let claim = Claim { job, version: 1, due: None, clock_era: 0, trigger, targets, parent: None };
     let put = |state: &mut State, record| {
         let index = Index(state.applied().0 + 1);
         let (epoch, wall, actor) = (Epoch(1), Wall(0), String::new());

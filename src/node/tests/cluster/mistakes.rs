@@ -23,7 +23,7 @@ const WORLDS_MAX: u64 = 100;
 
 /// Those that show in the life of one node, whose clock may be wrong by years.
 const OF_ONE: [(Mistake, u64); 2] =
-    [(Mistake::FutureClockBlocks, 7), (Mistake::SnapshotWithoutOpenRuns, 85)];
+    [(Mistake::FutureClockBlocks, 7), (Mistake::SnapshotWithoutOpenRuns, 268)];
 
 /// The mistake of that name.
 pub(super) fn named(name: &str) -> Option<Mistake> {
@@ -33,6 +33,7 @@ pub(super) fn named(name: &str) -> Option<Mistake> {
         Mistake::LowEpochObeyed,
         Mistake::ReadWithoutRound,
         Mistake::RetryLostOnFailover,
+        Mistake::ChildLostOnFailover,
     ];
     let all = MISTAKES.iter().chain(&OF_ONE).map(|&(mistake, _)| mistake).chain(steered);
     all.into_iter().find(|mistake| format!("{mistake:?}") == name)

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::super::disk::decode;
 use super::machine::{MS, Machine, SECOND};
 use super::plan::{Fault, Plan};
 use super::world::{Crew, World};
 use crate::http::Method;
 use crate::ident::RunId;
 use crate::mistake::{Making, Mistake};
-use crate::node::Input;
+use crate::node::{Input, Raw};
 use crate::rng::Rng;
-use crate::store::{End, MemberState};
+use crate::store::{End, MemberState, Record};
 
 /// A cluster of so many nodes in which nothing goes wrong by itself, and that has a leader.
 pub(super) fn calm(count: usize, seed: u64) -> World {
@@ -140,14 +141,24 @@ fn a_run_that_is_called_missed_and_was_started_is_seen() {
     assert!(std::panic::catch_unwind(|| cut_off_for(120 * SECOND)).is_err());
 }
 
-/// A job on one node whose processes fail loses its leader when its first attempt has failed, when
-/// the second is decided, and when that has a process. All attempts are made, each once.
+/// Whether the end of a run is on the disk of a node that does not lead: whoever leads next has it,
+/// and the leader has heard nothing of that yet.
+fn an_end_is_kept(world: &World, leader: usize) -> bool {
+    let others = world.machines.iter().enumerate().filter(|&(at, _)| at != leader);
+    let is_end = |raw: &Raw| matches!(decode(raw).record, Record::Finished(_));
+    others.flat_map(|(_, machine)| machine.disk.history.iter().rev().take(3)).any(is_end)
+}
+
+/// A job on one node whose processes fail loses its leader when the end of its first attempt is on
+/// the way, when that has failed, when the second is decided, and when that has a process. All
+/// attempts are made, each once.
 fn a_leader_dies_between_attempts() {
-    type Step = (&'static str, fn(&World, RunId) -> bool);
-    let steps: [Step; 3] = [
-        ("failed", |world, run| world.watch.oracle.ending(run).is_some()),
-        ("decided", |world, _| world.watch.oracle.counts.retries == 1),
-        ("started", |world, run| {
+    type Step = (&'static str, fn(&World, usize, RunId) -> bool);
+    let steps: [Step; 4] = [
+        ("kept", |world, leader, _| an_end_is_kept(world, leader)),
+        ("failed", |world, _, run| world.watch.oracle.ending(run).is_some()),
+        ("decided", |world, _, _| world.watch.oracle.counts.retries == 1),
+        ("started", |world, _, run| {
             let second = RunId { attempt: 2, ..run };
             let mut launchers = world.machines.iter().map(|machine| &machine.launcher);
             launchers.any(|launcher| launcher.started.contains_key(&second))
@@ -163,7 +174,7 @@ fn a_leader_dies_between_attempts() {
         world.machines.iter_mut().for_each(|machine| machine.launcher.fails = Some(true));
         let (leader, other) = (world.leader().unwrap(), follower(&world));
         let run = run_by_hand(&mut world, other);
-        world.run_to(what, |world| reached(world, run));
+        world.run_to(what, |world| reached(world, leader, run));
         world.fault(Fault::Machine(leader, 15 * SECOND));
         world.pass(45 * SECOND);
         let started = &world.machines[other].launcher.started;
@@ -185,6 +196,52 @@ fn a_retry_survives_the_leader_that_decides_it() {
 fn a_retry_that_dies_with_its_leader_is_seen() {
     let _making = Making::new(Some(Mistake::RetryLostOnFailover));
     assert!(std::panic::catch_unwind(a_leader_dies_between_attempts).is_err());
+}
+
+/// The leader dies when the success of a job is on its way after which another runs, when it has
+/// succeeded, when the other is claimed, and when that is started. It runs once.
+fn a_leader_dies_between_parent_and_child() {
+    type Step = (&'static str, fn(&World, usize) -> bool);
+    let steps: [Step; 4] = [
+        ("kept", an_end_is_kept),
+        ("succeeded", |world, _| world.watch.oracle.counts.ends == 1),
+        ("claimed", |world, _| world.watch.oracle.counts.chained == 1),
+        ("started", |world, _| world.watch.spawns > 1),
+    ];
+    for (what, reached) in steps {
+        let mut world = calm(3, 7);
+        let (leader, other) = (world.leader().unwrap(), follower(&world));
+        with_job(&mut world, "1", Duration::from_millis(500));
+        world.machines.iter_mut().for_each(|machine| machine.launcher.fails = Some(false));
+        let child = r#"{"name":"b","parent_job":"a","command":"true","run_on":"all"}"#;
+        assert_eq!(ask(&mut world, other, (Method::Post, "/v1/jobs"), child), 201, "{what}");
+        let claims = world.watch.oracle.counts.claims;
+        world.wish(other, (Method::Post, "/v1/jobs/a/run"), "");
+        world.run_to(what, |world| reached(world, leader));
+        world.fault(Fault::Machine(leader, 15 * SECOND));
+        world.pass(40 * SECOND);
+        assert_eq!(world.watch.oracle.counts.chained, 1, "{what}");
+        assert_eq!(world.watch.oracle.counts.claims, claims + 2, "{what}");
+        assert_eq!(world.watch.oracle.owes_chained(), None, "{what}");
+        let b = world.watch.oracle.state.job_named("b").expect("it is there");
+        let group = b.executions().next().expect("it has run").group;
+        for machine in &world.machines {
+            let run = RunId { group, node: machine.id, attempt: 1 };
+            assert!(machine.launcher.started.contains_key(&run), "{what}: {run}");
+        }
+        world.heal();
+    }
+}
+
+#[test]
+fn a_child_survives_the_leader_that_claims_it() {
+    a_leader_dies_between_parent_and_child();
+}
+
+#[test]
+fn a_child_that_dies_with_its_leader_is_seen() {
+    let _making = Making::new(Some(Mistake::ChildLostOnFailover));
+    assert!(std::panic::catch_unwind(a_leader_dies_between_parent_and_child).is_err());
 }
 
 /// A node dies for good with a run that may be repeated: another one does.

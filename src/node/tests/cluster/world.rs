@@ -537,6 +537,9 @@ impl World {
         let owed = self.watch.oracle.owes_retry();
         let owed = owed.filter(|(_, since)| since.second() < late_before);
         assert_eq!(owed, None, "it is tried again late, or never");
+        let owed = self.watch.oracle.owes_chained();
+        let owed = owed.filter(|(.., since)| since.second() < late_before);
+        assert_eq!(owed, None, "it runs after another late, or never");
         (self.clients.next_at, self.clients.again) = (NEVER, BTreeMap::new());
         let by = self.t + QUIET_WITHIN;
         while self.t < by && !self.is_quiet() {
