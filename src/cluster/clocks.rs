@@ -35,11 +35,8 @@ impl Consensus {
                 return Some(now.wall);
             }
             let peer = self.log.office.as_ref()?.peers.get(&node)?;
-            let (wall, at) = peer.clock?;
-            let since = now.mono.since(at);
-            let is_fresh = since <= self.timing.quorum;
-            let since = i64::try_from(since.as_millis()).ok().filter(|_| is_fresh)?;
-            Some(Wall(wall.0.saturating_add(since)))
+            let is_fresh = |at| now.mono.since(at) <= self.timing.quorum;
+            peer.heard.filter(|&at| is_fresh(at)).and_then(|_| peer.clock(now.mono))
         };
         voters.iter().filter_map(move |&node| Some((node, clock(node)?)))
     }

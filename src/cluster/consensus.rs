@@ -319,8 +319,7 @@ impl Consensus {
             return;
         };
         let Some(peer) = office.peers.get_mut(&from).filter(|_| matched <= last) else { return };
-        peer.heard = Some(now);
-        peer.clock = Some((wall, now));
+        peer.answered(wall, now);
         peer.round = peer.round.max(round);
         peer.acked(matched);
         self.weigh_rounds();

@@ -13,6 +13,9 @@ pub(super) const APPENDS_AHEAD_MAX: usize = 8;
 /// Most bytes of records in one Append, as they travel, unless a single one is larger.
 pub const APPEND_MAX_BYTES: usize = 256 * 1024;
 
+/// On how many answers of a follower it is looked back, to know its clock.
+const CLOCKS_KEPT: usize = 8;
+
 /// How a follower is fed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Feed {
@@ -45,8 +48,9 @@ pub(super) struct Peer {
     pub(super) told: Index,
     /// When it was last heard.
     pub(super) heard: Option<Mono>,
-    /// Its wall clock, and when that was heard.
-    pub(super) clock: Option<(Wall, Mono)>,
+    /// How far its wall clock was ahead of the own monotonic one in its last answers, in
+    /// milliseconds, less the time that each was on its way.
+    clocks: VecDeque<i64>,
 }
 
 impl Peer {
@@ -62,8 +66,24 @@ impl Peer {
             beat_due: true,
             told: Index(0),
             heard: None,
-            clock: None,
+            clocks: VecDeque::new(),
         }
+    }
+
+    /// It has answered at `now`, and its wall clock showed `wall` then.
+    pub(super) fn answered(&mut self, wall: Wall, now: Mono) {
+        self.heard = Some(now);
+        if self.clocks.len() >= CLOCKS_KEPT {
+            self.clocks.pop_front();
+        }
+        self.clocks.push_back(wall.0.saturating_sub(millis(now)));
+    }
+
+    /// What its wall clock shows at `now`, as far as its last answers tell: by the one that was on
+    /// its way for the shortest time.
+    pub(super) fn clock(&self, now: Mono) -> Option<Wall> {
+        let ahead = self.clocks.iter().max()?;
+        Some(Wall(ahead.saturating_add(millis(now))))
     }
 
     /// Whether it may be sent records now.
@@ -128,6 +148,10 @@ impl Peer {
     }
 }
 
+fn millis(at: Mono) -> i64 {
+    i64::try_from(at.0 / 1_000_000).unwrap_or(i64::MAX)
+}
+
 /// Where to go on with a follower that has `found` where `prev` was expected: behind the last
 /// record that may be the same in both journals. A whole epoch is skipped in one step.
 fn resume_at(prev: Index, found: Place, first: Index, log: &Shape) -> Index {
@@ -158,5 +182,22 @@ mod tests {
         }
         peer.acked(Index(30));
         assert_eq!((peer.feed, peer.next), (Feed::Streaming, Index(31)));
+    }
+
+    /// The clock of a follower was taken to be behind by as long as its answer was on its way, and
+    /// with it the time by which its leader decides, which then went back.
+    #[test]
+    fn a_late_answer_does_not_make_a_clock_late() {
+        let second = |at: u64| Mono(at * 1_000_000_000);
+        let mut peer = Peer::new(Index(1));
+        assert_eq!(peer.clock(second(1)), None);
+        // What its clock showed, in seconds, and when that was heard.
+        for (showed, heard, shows) in [(100, 1, 100), (101, 4, 103), (104, 5, 104), (109, 6, 109)] {
+            peer.answered(Wall(showed * 1_000), second(heard));
+            assert_eq!(peer.clock(second(heard)), Some(Wall(shows * 1_000)));
+        }
+        // It is set back, and believed when it has said so often enough.
+        (7..15).for_each(|at| peer.answered(Wall(at as i64 * 1_000), second(at)));
+        assert_eq!(peer.clock(second(20)), Some(Wall(20_000)));
     }
 }

@@ -157,7 +157,7 @@ fn a_leader_dies_between_attempts() {
     let steps: [Step; 4] = [
         ("kept", |world, leader, _| an_end_is_kept(world, leader)),
         ("failed", |world, _, run| world.watch.oracle.ending(run).is_some()),
-        ("decided", |world, _, _| world.watch.oracle.counts.retries == 1),
+        ("decided", |world, _, _| world.watch.oracle.counts.retries >= 1),
         ("started", |world, _, run| {
             let second = RunId { attempt: 2, ..run };
             let mut launchers = world.machines.iter().map(|machine| &machine.launcher);
@@ -204,8 +204,8 @@ fn a_leader_dies_between_parent_and_child() {
     type Step = (&'static str, fn(&World, usize) -> bool);
     let steps: [Step; 4] = [
         ("kept", an_end_is_kept),
-        ("succeeded", |world, _| world.watch.oracle.counts.ends == 1),
-        ("claimed", |world, _| world.watch.oracle.counts.chained == 1),
+        ("succeeded", |world, _| world.watch.oracle.counts.ends >= 1),
+        ("claimed", |world, _| world.watch.oracle.counts.chained >= 1),
         ("started", |world, _| world.watch.spawns > 1),
     ];
     for (what, reached) in steps {
