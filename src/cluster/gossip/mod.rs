@@ -44,14 +44,8 @@ use rumors::Rumors;
 use std::collections::VecDeque;
 use timing::{Timer, Timers};
 
-/// Most bytes of a datagram on the wire.
-pub const DATAGRAM_BYTES_MAX: usize = 1_200;
-
-/// Bytes that the seal adds to a datagram, at most.
-pub const SEAL_BYTES_MAX: usize = 64;
-
 /// Most bytes of a datagram before it is sealed.
-pub const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - SEAL_BYTES_MAX;
+pub const PAYLOAD_BYTES_MAX: usize = super::seal::PAYLOAD_MAX_BYTES;
 
 /// Most addresses to join by; those behind them are left out.
 pub const JOIN_MAX: usize = 32;

@@ -2,13 +2,14 @@
 //! all of it.
 
 use super::*;
+use crate::cluster::seal::DATAGRAM_MAX_BYTES;
 use crate::rng::{mix, stable_hash};
 use crate::timer::TimerQueue;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What the seal, UDP and IPv4 add to a datagram.
-const OVERHEAD: u64 = (SEAL_BYTES_MAX + 28) as u64;
+/// What the seal, UDP and IPv4 add to a datagram, at most.
+const OVERHEAD: u64 = (DATAGRAM_MAX_BYTES - PAYLOAD_BYTES_MAX + 28) as u64;
 
 /// How many old datagrams are kept to be replayed.
 const KEPT: usize = 4_096;
