@@ -264,8 +264,12 @@ impl Gossip {
         let Some(member) = self.members.get_mut(node) else {
             return self.drops.count(Drop::StrayCard);
         };
-        if member.update.boot != card.boot || card.version <= member.held() {
+        if member.update.boot != card.boot || card.version < member.held() {
             return self.drops.count(Drop::StrayCard);
+        }
+        // Each list brings that of its teller, and two may answer one question.
+        if card.version == member.held() {
+            return;
         }
         member.update.meta = member.update.meta.max(card.version);
         member.card = Some(Box::new(card));

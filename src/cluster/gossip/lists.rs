@@ -3,7 +3,6 @@
 use super::hear::Via;
 use super::members::Member;
 use super::message::List;
-use super::meta::Card;
 use super::timing::Timer;
 use super::update::{State, Update};
 use super::{Act, Drop, Gossip};
@@ -114,19 +113,11 @@ impl Gossip {
             }
             self.learn(update, via, now);
             held.insert(update.node, update);
-            self.hold_if_lacking(card);
+            if let Some(card) = card {
+                self.hold(card);
+            }
         }
         self.keep_timers(now);
         Some(held)
-    }
-
-    /// The description of a list's teller comes with every list; only a new one is worth a look.
-    fn hold_if_lacking(&mut self, card: Option<Card>) {
-        let Some(card) = card else { return };
-        let lacks =
-            |member: &Member| member.update.boot == card.boot && member.held() < card.version;
-        if self.members.get(card.node).is_some_and(lacks) {
-            self.hold(card);
-        }
     }
 }
