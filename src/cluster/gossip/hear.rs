@@ -2,9 +2,10 @@
 
 use super::message::{ASK_MAX, Body, Datagram, HEADER_BYTES, Header};
 use super::meta::{Card, META_BYTES_MAX};
+use super::probe::Probe;
 use super::timing::Timer;
 use super::update::{State, UPDATE_BYTES, Update};
-use super::{Drop, Event, Gossip, PAYLOAD_BYTES_MAX};
+use super::{Act, Drop, Event, Gossip, PAYLOAD_BYTES_MAX};
 use crate::codec::Encoder;
 use crate::ident::{ClusterId, NodeId};
 use crate::time::Mono;
@@ -112,10 +113,15 @@ impl Gossip {
     fn show_successor(&mut self, header: &Header, to: SocketAddr) {
         let Some(member) = self.members.get(header.sender.node) else { return };
         if member.update.boot > header.sender.boot {
-            let updates = vec![member.update];
-            let bytes = Datagram { header: self.header(), body: Body::News, updates }.encode();
-            self.acts.push_back(super::Act::Send { to, bytes });
+            self.show(member.update, to);
         }
+    }
+
+    /// Sends one word.
+    fn show(&mut self, update: Update, to: SocketAddr) {
+        let updates = vec![update];
+        let bytes = Datagram { header: self.header(), body: Body::News, updates }.encode();
+        self.acts.push_back(Act::Send { to, bytes });
     }
 
     /// Takes one word about one member, if it is newer than what is known.
@@ -195,7 +201,12 @@ impl Gossip {
             Body::Ping { .. } => self.drops.count(Drop::Misdirected),
             Body::PingFor { target, .. } if target == me => self.drops.count(Drop::Misdirected),
             Body::PingFor { seq, target } => {
-                self.send_to(target, Body::Ping { seq, target, origin: sender.node });
+                let known = self.members.get(target).map(|member| member.update);
+                // Whoever asks has missed the goodbye.
+                match known.filter(|update| update.state == State::Left) {
+                    Some(goodbye) => self.show(goodbye, from),
+                    None => self.send_to(target, Body::Ping { seq, target, origin: sender.node }),
+                }
             }
             Body::Ack { seq, subject, origin } if origin == me => {
                 self.take_ack(sender.node, seq, subject);
@@ -224,13 +235,13 @@ impl Gossip {
     }
 
     fn take_ack(&mut self, sender: NodeId, seq: u32, subject: NodeId) {
-        let may_answer = |probe: &&mut super::Probe| {
-            probe.seq == seq
+        let is_answered = |probe: &Probe| {
+            self.seq == seq
                 && probe.target == subject
                 && (sender == subject || probe.helpers.contains(&sender))
         };
-        match self.probe.as_mut().filter(may_answer) {
-            Some(probe) => probe.is_answered = true,
+        match self.probes.iter().position(is_answered) {
+            Some(at) => drop(self.probes.swap_remove(at)),
             None => self.drops.count(Drop::Unasked),
         }
     }

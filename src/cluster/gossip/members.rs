@@ -9,6 +9,7 @@ use crate::ident::{Boot, NodeId};
 use crate::time::Mono;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Most members of which a node knows, those that are gone included: 1,000 nodes, and room for
@@ -121,6 +122,24 @@ impl Members {
         let &(_, node) = self.due.first().filter(|&&(at, _)| at <= now)?;
         self.set_deadline(node, None);
         Some(node)
+    }
+
+    /// The suspects whose time is up in `from..to`, that one first whose time is up first.
+    pub(super) fn suspects_until(&self, from: Mono, to: Mono) -> impl Iterator<Item = NodeId> {
+        let is_suspect = |member: &Member| member.in_round && member.update.state == State::Suspect;
+        let due = self.due.iter().take_while(move |&&(at, _)| at < to);
+        let nodes = due.filter(move |&&(at, _)| at >= from).map(|&(_, node)| node);
+        nodes.filter(move |&node| self.get(node).is_some_and(is_suspect))
+    }
+
+    /// The first member behind `node` in the circle of all numbers that can be spoken to and is no
+    /// suspect.
+    pub(super) fn neighbour_of(&self, node: NodeId) -> Option<NodeId> {
+        let behind = self.by_node.range((Bound::Excluded(node), Bound::Unbounded));
+        let mut circle = behind.chain(self.by_node.range(..node)).map(|(_, member)| member);
+        let neighbour =
+            circle.find(|member| member.in_round && member.update.state == State::Alive);
+        neighbour.map(|member| member.update.node)
     }
 
     /// Gives every suspect so much more time.

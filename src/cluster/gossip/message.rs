@@ -125,6 +125,15 @@ impl Header {
 }
 
 impl Body {
+    /// The member that it is about, if it is one other than the sender and the receiver.
+    pub(super) fn subject(&self) -> Option<NodeId> {
+        match self {
+            Body::PingFor { target, .. } => Some(*target),
+            Body::Ack { subject, .. } => Some(*subject),
+            Body::Ping { .. } | Body::Ask(_) | Body::Cards(_) | Body::News => None,
+        }
+    }
+
     fn kind(&self) -> u8 {
         match self {
             Body::Ping { .. } => 1,

@@ -4,8 +4,9 @@
 //! nothing here decides voters, votes, commit, targets or the end of a run. Takes clear datagrams
 //! and lists and the time; gives what is to be sent and told. Sealing, sockets and names are
 //! others'. The node drives it: after each call take [`Gossip::poll`] until `None`, then call
-//! [`Gossip::tick`] at [`Gossip::poll_timeout`]. Beyond the paper: who oversleeps blames nobody, a
-//! suspect hears of it first, news need not wait for a probe, and lists heal partitions.
+//! [`Gossip::tick`] at [`Gossip::poll_timeout`]. Beyond the paper: everybody has a neighbour that
+//! probes it in every period, a suspect hears of it first and is asked before it is held for dead,
+//! news need not wait for a probe, who oversleeps blames nobody, and lists heal partitions.
 
 mod drops;
 mod hear;
@@ -42,6 +43,7 @@ use probe::Probe;
 use round::Round;
 use rumors::Rumors;
 use std::collections::VecDeque;
+use std::time::Duration;
 use timing::{Timer, Timers};
 
 /// Most bytes of a datagram before it is sealed.
@@ -131,8 +133,12 @@ pub struct Gossip {
     round: Round,
     rumors: Rumors,
     timers: Timers,
-    probe: Option<Probe>,
+    /// Who was pinged in this period and has not answered, with which number and how often.
+    probes: Vec<Probe>,
     seq: u32,
+    pings: u32,
+    /// Suspects whose time is up before this were asked a last time.
+    asked_until: Mono,
     leader: Option<(Epoch, NodeId)>,
     /// Before joining: the first cluster that was heard of, so that two are never mixed.
     leaning: ClusterId,
@@ -171,8 +177,10 @@ impl Gossip {
             round: Round::default(),
             rumors: Rumors::default(),
             timers: Timers::default(),
-            probe: None,
+            probes: Vec::new(),
             seq: rng.next_u64() as u32,
+            pings: 0,
+            asked_until: Mono(0),
             rng,
             leader: None,
             leaning: ClusterId(0),
@@ -234,7 +242,6 @@ impl Gossip {
         if self.goodbyes.is_none() {
             self.goodbyes = Some(LEAVE_ROUNDS);
             self.me.state = State::Left;
-            self.probe = None;
             self.timers = Timers::default();
             self.timers.arm(Timer::Goodbye, now);
         }
@@ -248,8 +255,8 @@ impl Gossip {
         }
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
-                Timer::Probe => self.next_probe(now),
-                Timer::Indirect => self.probe_indirectly(),
+                Timer::Probe => self.begin_period(now),
+                Timer::Ping => self.ping(now),
                 Timer::Spread => self.spread(),
                 Timer::Ask => self.ask(now),
                 Timer::List => self.compare_lists(now),
@@ -319,17 +326,15 @@ impl Gossip {
     }
 
     /// Sends `body` with as many news as fit. What is held against `node`, if that is who it goes
-    /// to, comes first: it can only contradict what it has heard.
+    /// to, comes first: it can only contradict what it has heard. So does what is known of the one
+    /// that `body` is about: a suspicion goes with the question, and its contradiction comes with
+    /// the answer.
     fn send(&mut self, to: SocketAddr, node: Option<NodeId>, body: Body) {
         let room = updates_that_fit(&body);
-        let mut updates = Vec::new();
-        if let Some(member) = node.and_then(|node| self.members.get(node)) {
-            match member.update.state {
-                State::Alive => {}
-                State::Suspect | State::Dead | State::Left => updates.push(member.update),
-            }
-        }
-        updates.truncate(room);
+        let word = |node: NodeId| self.members.get(node).map(|member| member.update);
+        let against = node.and_then(word).filter(|update| update.state != State::Alive);
+        let mut updates: Vec<Update> =
+            against.into_iter().chain(body.subject().and_then(word)).take(room).collect();
         let nodes = self.nodes();
         updates.extend(self.rumors.take(room - updates.len(), nodes));
         let bytes = Datagram { header: self.header(), body, updates }.encode();
@@ -394,25 +399,21 @@ impl Gossip {
         if self.goodbyes.is_some() {
             return;
         }
-        let timing = self.timing.clone();
         let has_peers = self.round.len() > 0;
         let may_heal = self.members.len() > 0 || !self.join.is_empty();
+        let is_lost = !has_peers && !self.join.is_empty();
+        let timing = &self.timing;
         for (timer, is_needed, within) in [
             (Timer::Probe, has_peers, timing.probe_every),
             (Timer::List, has_peers, timing.list_every),
             (Timer::Heal, may_heal, timing.heal_every),
+            (Timer::Join, is_lost, Duration::ZERO),
+            (Timer::Ask, self.members.is_wanting(), Duration::ZERO),
             (Timer::Spread, has_peers && self.rumors.len() > 0, timing.spread_every),
         ] {
             if is_needed && !self.timers.is_armed(timer) {
                 let wait = timing::part_of(within, &mut self.rng);
                 self.timers.arm(timer, now + wait);
-            }
-        }
-        let is_lost = !has_peers && !self.join.is_empty();
-        for (timer, is_needed) in [(Timer::Join, is_lost), (Timer::Ask, self.members.is_wanting())]
-        {
-            if is_needed && !self.timers.is_armed(timer) {
-                self.timers.arm(timer, now);
             }
         }
     }

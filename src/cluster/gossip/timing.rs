@@ -8,10 +8,11 @@ use std::time::Duration;
 /// The times of the protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// One member is probed in each such period (SWIM, section 3.1).
+    /// A member by chance and the neighbour are probed in each such period (SWIM, section 3.1).
     pub probe_every: Duration,
-    /// How long a direct answer may take before others are asked to ping; less than the period.
-    pub direct: Duration,
+    /// Who does not answer is pinged again after this: twice alone, then with the help of others.
+    /// A quarter of the period.
+    pub ping_every: Duration,
     /// A suspicion lasts so long, times log10 of the nodes where that is more than 1.
     pub suspicion: Duration,
     /// While there is news it is told this often, beside what rides along with probes.
@@ -44,7 +45,7 @@ impl Timing {
         let times = |ms: u64| Duration::from_millis(ms).saturating_mul(factor.max(1));
         Timing {
             probe_every: times(1_000),
-            direct: times(500),
+            ping_every: times(250),
             suspicion: times(4_000),
             spread_every: times(200),
             list_every: times(30_000),
@@ -76,7 +77,7 @@ pub(super) fn part_of(whole: Duration, rng: &mut Rng) -> Duration {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
     Probe,
-    Indirect,
+    Ping,
     Spread,
     Ask,
     List,

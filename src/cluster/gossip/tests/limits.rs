@@ -147,6 +147,25 @@ fn a_word_is_told_four_times_the_digits_of_the_number_of_nodes() {
 }
 
 #[test]
+fn no_more_than_so_many_suspects_are_asked_a_last_time_at_once() {
+    for (suspects, asked) in [(31, 31), (32, 32), (33, 32), (60, 32)] {
+        let mut gossip = among(100, Mono(0));
+        let words: Vec<Update> =
+            (31..31 + suspects).map(|number| word(number, 1, 0, State::Suspect)).collect();
+        gossip.handle(address(2), &datagram(header(2, 1), Body::News, &words), Mono(0));
+        let suspicion = gossip.timing.suspicion_among(100);
+        let deadline = Mono(0) + suspicion;
+        let due = gossip.members.suspects_until(deadline, deadline + Duration::from_nanos(1));
+        assert_eq!(due.count(), suspects as usize);
+        gossip.begin_period(Mono(0) + (suspicion - gossip.timing.probe_every));
+        let is_suspect = |probe: &&Probe| (31..31 + suspects).contains(&probe.target.get());
+        // The round may have come to one of them by itself.
+        let pinged = gossip.probes.iter().filter(is_suspect).count();
+        assert!(pinged == asked || pinged == asked + 1 && asked < suspects as usize, "{pinged}");
+    }
+}
+
+#[test]
 fn all_times_are_multiplied_by_one_setting() {
     let (one, ten) = (Timing::times(1), Timing::times(10));
     assert_eq!(ten.probe_every, one.probe_every * 10);

@@ -37,6 +37,11 @@ fn hear(gossip: &mut Gossip, from: u32, body: Body, words: &[Update], now: Mono)
     acts(gossip)
 }
 
+/// The head of a message of a member that has contradicted so often.
+fn spoken_up(number: u32, incarnation: u32) -> Header {
+    Header { sender: word(number, 1, incarnation, State::Alive), ..header(number, 1) }
+}
+
 fn incarnation(gossip: &Gossip) -> u32 {
     gossip.me().update.incarnation
 }
@@ -100,24 +105,72 @@ fn who_has_no_higher_number_to_contradict_with_says_so_once() {
     }
 }
 
+/// How often `target` was pinged, and how many others were asked to ping it.
+fn pings(acts: &[Act], target: NodeId) -> (usize, usize) {
+    let sent = sent(acts);
+    let count = |is_one: &dyn Fn(&Body) -> bool| sent.iter().filter(|s| is_one(&s.1.body)).count();
+    let direct = count(&|body| matches!(body, Body::Ping { target: of, .. } if *of == target));
+    let indirect = count(&|body| matches!(body, Body::PingFor { target: of, .. } if *of == target));
+    let to_itself = |(to, sent): &(SocketAddr, Datagram)| {
+        let for_it = matches!(sent.body, Body::PingFor { target: of, .. } if of == target);
+        for_it && *to == address(target.get())
+    };
+    assert!(!sent.iter().any(to_itself), "nobody is asked to ping itself");
+    (direct, indirect)
+}
+
 #[test]
-fn a_member_that_does_not_answer_is_pinged_by_three_others_then_suspected_then_dead() {
+fn a_member_that_does_not_answer_is_pinged_again_and_by_others_then_suspected_then_dead() {
     let mut gossip = among(10, Mono(0));
-    let (at, target, seq) = first_ping(&mut gossip);
-    let before = run(&mut gossip, at + ms(499));
-    assert!(sent(&before).is_empty(), "{before:?}");
-    let asked = sent(&run(&mut gossip, at + ms(500)));
-    let body = Body::PingFor { seq, target };
-    assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|(to, sent)| sent.body == body && *to != address(target.get())));
+    let (at, target, _) = first_ping(&mut gossip);
+    for (until, wanted) in
+        [(249, (0, 0)), (250, (1, 0)), (500, (1, 3)), (750, (1, 3)), (999, (0, 0))]
+    {
+        assert_eq!(pings(&run(&mut gossip, at + ms(until)), target), wanted, "{until} ms");
+    }
     assert_eq!(state_of(&gossip, target.get()), Some(State::Alive));
     let events = told(&run(&mut gossip, at + ms(1_000)));
-    assert_eq!(events, [is_now(target.get(), 1, State::Suspect)]);
-    // Ten nodes: four seconds, whatever else is suspected meanwhile.
-    let events = told(&run(&mut gossip, at + ms(4_999)));
-    assert!(!events.contains(&is_now(target.get(), 1, State::Dead)));
+    assert!(events.contains(&is_now(target.get(), 1, State::Suspect)));
+    // Ten nodes: four seconds, whatever else is suspected meanwhile, and at the end it is asked.
+    run(&mut gossip, at + ms(3_999));
+    gossip.rumors = Rumors::default();
+    let last_asked = run(&mut gossip, at + ms(4_999));
+    assert_eq!(pings(&last_asked, target), (4, 6));
+    let suspicion = word(target.get(), 1, 0, State::Suspect);
+    let is_question = |body: &Body| match body {
+        Body::Ping { target: of, .. } | Body::PingFor { target: of, .. } => *of == target,
+        Body::Ack { .. } | Body::Ask(_) | Body::Cards(_) | Body::News => false,
+    };
+    for (_, question) in sent(&last_asked).iter().filter(|sent| is_question(&sent.1.body)) {
+        assert!(question.updates.contains(&suspicion), "{question:?}");
+    }
+    assert!(!told(&last_asked).contains(&is_now(target.get(), 1, State::Dead)));
     let events = told(&run(&mut gossip, at + ms(5_000)));
     assert!(events.contains(&is_now(target.get(), 1, State::Dead)));
+}
+
+#[test]
+fn the_neighbour_is_the_next_number_that_is_alive_all_around_the_circle() {
+    let mut gossip = among(5, Mono(0));
+    for (changed, state, of_1, of_3, of_5) in [
+        (9, State::Alive, 2, 4, 2),
+        (2, State::Suspect, 3, 4, 3),
+        (3, State::Dead, 4, 4, 4),
+        (5, State::Left, 4, 4, 4),
+    ] {
+        hear(&mut gossip, 4, Body::News, &[word(changed, 1, 0, state)], Mono(0));
+        let neighbours = [1, 3, 5].map(|number| gossip.members.neighbour_of(id(number)));
+        assert_eq!(neighbours, [of_1, of_3, of_5].map(|number| Some(id(number))), "{changed}");
+    }
+    let mut gossip = among(40, Mono(0));
+    let mut pinged = 0;
+    for second in 1..=10 {
+        pinged += pings(&run(&mut gossip, Mono(0) + ms(1_000 * second)), id(2)).0;
+        gossip.handle(address(2), &datagram(spoken_up(2, second as u32), Body::News, &[]), Mono(0));
+        let ack = Body::Ack { seq: gossip.seq, subject: id(2), origin: id(1) };
+        hear(&mut gossip, 2, ack, &[], Mono(0) + ms(1_000 * second));
+    }
+    assert!(pinged >= 10, "in every period: {pinged}");
 }
 
 #[test]
@@ -132,9 +185,11 @@ fn an_answer_counts_from_the_member_or_a_helper_and_for_this_probe_only() {
         let mut gossip = among(10, Mono(0));
         let (at, target, seq) = first_ping(&mut gossip);
         let asked = sent(&run(&mut gossip, at + ms(500)));
-        let helpers: Vec<u32> =
-            (2..=10).filter(|n| asked.iter().any(|a| a.0 == address(*n))).collect();
-        let stranger = (2..=10).find(|n| !helpers.contains(n) && id(*n) != target).unwrap();
+        let body = Body::PingFor { seq, target };
+        let is_asked = |n: &u32| asked.iter().any(|a| a.0 == address(*n) && a.1.body == body);
+        // The neighbour is probed itself.
+        let (helpers, others): (Vec<u32>, Vec<u32>) = (3..=10).partition(is_asked);
+        let stranger = others.into_iter().find(|n| id(*n) != target).unwrap();
         let who = |name| match name {
             "target" => target.get(),
             "helper" => helpers[0],
@@ -162,12 +217,31 @@ fn a_helper_pings_for_another_and_passes_the_answer_on() {
     let ack = Body::Ack { seq: 7, subject: id(3), origin: id(2) };
     let acts = hear(&mut gossip, 3, ack.clone(), &[], Mono(0));
     assert_eq!((sent(&acts)[0].0, &sent(&acts)[0].1.body), (address(2), &ack));
+    // What is known of it goes with the answer, and with the question before that.
+    hear(&mut gossip, 4, Body::News, &[word(3, 1, 2, State::Alive)], Mono(0));
+    gossip.rumors = Rumors::default();
+    let acts = hear(&mut gossip, 3, ack.clone(), &[word(3, 1, 1, State::Suspect)], Mono(0));
+    assert_eq!(sent(&acts)[0].1.updates[0], word(3, 1, 2, State::Alive));
     // Nobody speaks for a third one, and nothing goes to a stranger.
     assert!(sent(&hear(&mut gossip, 4, ack, &[], Mono(0))).is_empty());
     let ack = Body::Ack { seq: 7, subject: id(3), origin: id(99) };
     assert!(sent(&hear(&mut gossip, 3, ack, &[], Mono(0))).is_empty());
     let drops = gossip.drops();
     assert_eq!((drops.of(Drop::Unasked), drops.of(Drop::NoAddress)), (1, 1));
+}
+
+#[test]
+fn who_asks_for_help_with_one_that_has_left_is_told_so() {
+    for (state, is_told) in [(State::Suspect, false), (State::Dead, false), (State::Left, true)] {
+        let mut gossip = among(5, Mono(0));
+        let known = word(3, 1, 0, state);
+        hear(&mut gossip, 4, Body::News, &[known], Mono(0));
+        let ping_for = Body::PingFor { seq: 7, target: id(3) };
+        let acts = hear(&mut gossip, 2, ping_for, &[word(3, 1, 0, State::Suspect)], Mono(0));
+        let (to, answer) = &sent(&acts)[0];
+        assert_eq!((*to, &answer.updates[0]), (address(if is_told { 2 } else { 3 }), &known));
+        assert_eq!(answer.body == Body::News, is_told, "{state:?}");
+    }
 }
 
 #[test]
@@ -189,9 +263,7 @@ fn a_suspect_and_a_dead_one_hear_of_it_first_whenever_they_are_spoken_to() {
             let acts = hear(&mut gossip, 3, ping, &[], Mono(0));
             assert_eq!(sent(&acts)[0].1.updates[0], held);
         }
-        let mut spoken_up = header(3, 1);
-        spoken_up.sender.incarnation = 1;
-        gossip.handle(address(3), &datagram(spoken_up, Body::News, &[]), Mono(0));
+        gossip.handle(address(3), &datagram(spoken_up(3, 1), Body::News, &[]), Mono(0));
         assert_eq!(state_of(&gossip, 3), Some(State::Alive));
         run(&mut gossip, Mono(0));
     }
@@ -303,9 +375,10 @@ fn a_member_known_by_number_only_is_asked_for_and_then_told() {
     let mut gossip = among(3, Mono(0));
     let newcomer = word(7, 4, 0, State::Alive);
     assert_eq!(told(&hear(&mut gossip, 2, Body::News, &[newcomer], Mono(0))), []);
-    let asked = sent(&run(&mut gossip, Mono(0)));
-    assert_eq!(asked[0].0, address(2), "who told of it is asked first");
-    assert_eq!(asked[0].1.body, Body::Ask(vec![id(7)]));
+    let is_question = |(_, sent): &(SocketAddr, Datagram)| matches!(sent.body, Body::Ask(_));
+    let asked = sent(&run(&mut gossip, Mono(0))).into_iter().find(is_question).unwrap();
+    assert_eq!(asked.0, address(2), "who told of it is asked first");
+    assert_eq!(asked.1.body, Body::Ask(vec![id(7)]));
     for (card, is_taken) in [
         (card(7, 3, 1), false),
         (card(8, 4, 1), false),
@@ -465,9 +538,7 @@ fn lists_are_compared_with_a_member_a_dead_one_and_a_strange_address_to_join_by(
     let mut with = Vec::new();
     for second in 0..120 {
         for number in 2..=4 {
-            let mut fresh = header(number, 1);
-            fresh.sender.incarnation = second + 1;
-            let bytes = datagram(fresh, Body::News, &[]);
+            let bytes = datagram(spoken_up(number, second + 1), Body::News, &[]);
             gossip.handle(address(number), &bytes, Mono(0) + ms(1_000 * u64::from(second)));
         }
         with.extend(exchanges(&run(&mut gossip, Mono(0) + ms(1_000 * u64::from(second) + 999))));

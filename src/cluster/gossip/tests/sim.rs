@@ -11,6 +11,9 @@ use std::time::Duration;
 /// What the seal, UDP and IPv4 add to a datagram, at most.
 const OVERHEAD: u64 = (DATAGRAM_MAX_BYTES - PAYLOAD_BYTES_MAX + 28) as u64;
 
+/// The kind of a ping on the wire.
+const PING: u8 = 1;
+
 /// How many old datagrams are kept to be replayed.
 const KEPT: usize = 4_096;
 
@@ -62,6 +65,10 @@ pub(super) struct World {
     pub(super) trace: u64,
     /// Who was told dead by whom, and when it was told last.
     pub(super) deaths: BTreeMap<(u32, u32), Mono>,
+    /// Who is down and was told a suspect by whom, and when it was told first.
+    pub(super) suspicions: BTreeMap<(u32, u32), Mono>,
+    /// When a node that is down was pinged first.
+    pub(super) pinged: BTreeMap<u32, Mono>,
     pub(super) old: Vec<(u32, SocketAddr, Vec<u8>)>,
     queue: TimerQueue<Mono, (usize, Incident)>,
     rng: Rng,
@@ -88,6 +95,8 @@ impl World {
             nodes: (0..count).map(node).collect(),
             trace: seed,
             deaths: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
+            pinged: BTreeMap::new(),
             old: Vec::new(),
             queue: TimerQueue::new(),
             rng: Rng::new(seed),
@@ -257,8 +266,14 @@ impl World {
                     self.nodes[at].list_bytes += bytes.len() as u64;
                     self.stream(at, with, Incident::ListAsked(address(at as u32 + 1), bytes));
                 }
-                Act::Tell(Event::Member { node, state: State::Dead, .. }) => {
-                    self.deaths.insert((node.get(), at as u32 + 1), self.now);
+                Act::Tell(Event::Member { node, state, .. }) => {
+                    let (victim, witness) = (node.get(), at as u32 + 1);
+                    let is_down = self.nodes[victim as usize - 1].gossip.is_none();
+                    if state == State::Dead {
+                        self.deaths.insert((victim, witness), self.now);
+                    } else if state == State::Suspect && is_down {
+                        self.suspicions.entry((victim, witness)).or_insert(self.now);
+                    }
                 }
                 Act::Tell(_) => {}
             }
@@ -286,6 +301,9 @@ impl World {
         sent.resize((second + 1).max(sent.len()), 0);
         sent[second] += bytes.len() as u64 + OVERHEAD;
         let Some(to) = self.reachable(from, to) else { return };
+        if self.nodes[to].gossip.is_none() && bytes[1] == PING {
+            self.pinged.entry(to as u32 + 1).or_insert(self.now);
+        }
         let sender = address(from as u32 + 1);
         if self.is_checked && self.old.len() < KEPT {
             self.old.push((to as u32 + 1, sender, bytes.clone()));
