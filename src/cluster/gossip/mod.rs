@@ -257,7 +257,7 @@ impl Gossip {
             match timer {
                 Timer::Probe => self.begin_period(now),
                 Timer::Ping => self.ping(now),
-                Timer::Spread => self.spread(),
+                Timer::Spread => self.spread(now),
                 Timer::Ask => self.ask(now),
                 Timer::List => self.compare_lists(now),
                 Timer::Heal => self.heal(now),
@@ -374,12 +374,20 @@ impl Gossip {
 
     /// Tells a few members the news. The probes alone are too slow a carrier: a suspicion and its
     /// contradiction would each need about as long to reach all as the suspicion lasts.
-    fn spread(&mut self) {
+    fn spread(&mut self, now: Mono) {
         for node in self.round.draw(SPREAD_FANOUT, None, &mut self.rng) {
-            if self.rumors.len() > 0 {
+            if self.has_news() {
                 self.send_to(node, Body::News);
             }
         }
+        if self.has_news() {
+            self.timers.arm(Timer::Spread, now + self.timing.spread_every);
+        }
+    }
+
+    /// Whether there is a word to tell and somebody to tell it to.
+    fn has_news(&self) -> bool {
+        self.round.len() > 0 && self.rumors.len() > 0
     }
 
     fn say_goodbye(&mut self, now: Mono) {
@@ -393,8 +401,9 @@ impl Gossip {
         self.timers.arm(Timer::Goodbye, now + self.timing.goodbye_every);
     }
 
-    /// Arms what has become necessary, at a moment of its own, so that nodes that start together
-    /// do not act together. What is no longer necessary runs out.
+    /// Arms what has become necessary: what comes again and again at a moment of its own, so that
+    /// nodes that start together do not act together, and the rest at once. What is no longer
+    /// necessary runs out.
     fn keep_timers(&mut self, now: Mono) {
         if self.goodbyes.is_some() {
             return;
@@ -409,7 +418,7 @@ impl Gossip {
             (Timer::Heal, may_heal, timing.heal_every),
             (Timer::Join, is_lost, Duration::ZERO),
             (Timer::Ask, self.members.is_wanting(), Duration::ZERO),
-            (Timer::Spread, has_peers && self.rumors.len() > 0, timing.spread_every),
+            (Timer::Spread, self.has_news(), Duration::ZERO),
         ] {
             if is_needed && !self.timers.is_armed(timer) {
                 let wait = timing::part_of(within, &mut self.rng);

@@ -15,7 +15,7 @@ pub struct Timing {
     pub ping_every: Duration,
     /// A suspicion lasts so long, times log10 of the nodes where that is more than 1.
     pub suspicion: Duration,
-    /// While there is news it is told this often, beside what rides along with probes.
+    /// News is told at once, and this often while it lasts, beside what rides along with probes.
     pub spread_every: Duration,
     /// Lists are compared with a member by chance.
     pub list_every: Duration,

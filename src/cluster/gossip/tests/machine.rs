@@ -245,6 +245,29 @@ fn who_asks_for_help_with_one_that_has_left_is_told_so() {
 }
 
 #[test]
+fn news_is_told_at_once_and_then_five_times_a_second_until_it_was_told_often_enough() {
+    let mut gossip = among(30, Mono(0));
+    let news = word(30, 1, 0, State::Left);
+    hear(&mut gossip, 2, Body::News, &[news], Mono(0));
+    let mut tellings = 0;
+    for (until, messages) in [(0, 3), (199, 0), (200, 3), (399, 0), (999, 2)] {
+        let sent = sent(&run(&mut gossip, Mono(0) + ms(until)));
+        tellings += sent.iter().filter(|(_, sent)| sent.updates.contains(&news)).count();
+        let told = sent.iter().filter(|(_, sent)| sent.body == Body::News).count();
+        // What a ping carries is told, too.
+        assert!(if until < 400 { told == messages } else { told <= messages }, "{until}: {told}");
+    }
+    assert_eq!(tellings, 8, "4 times the digits of 29 nodes");
+    assert!(!gossip.timers.is_armed(Timer::Spread), "no news, no waking");
+    let mut gossip = among(2, Mono(0));
+    let goodbye = Header { sender: word(2, 1, 0, State::Left), ..header(2, 1) };
+    gossip.handle(address(2), &datagram(goodbye, Body::News, &[]), Mono(0));
+    run(&mut gossip, Mono(0) + ms(999));
+    let is_armed = gossip.timers.is_armed(Timer::Spread);
+    assert_eq!((gossip.rumors(), is_armed), (1, false), "nobody to tell it, no waking");
+}
+
+#[test]
 fn a_ping_for_another_node_is_not_answered() {
     let mut gossip = among(3, Mono(0));
     let ping = Body::Ping { seq: 1, target: id(9), origin: id(2) };
