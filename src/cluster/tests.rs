@@ -8,6 +8,7 @@ mod checks;
 mod disk;
 mod found;
 mod gate;
+mod hearsay;
 mod measure;
 mod network;
 mod plan;

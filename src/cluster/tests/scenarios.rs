@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::super::*;
 use super::disk::WRITE;
+use super::hearsay::Hearsay;
 use super::node;
 use super::plan::{Fault, apply};
 use super::world::{MS, World};
@@ -37,6 +38,7 @@ const SCENARIOS: &[(&str, u32, u32, Script)] = &[
     ("22-wiped-and-rolled-back", 5, 1, s22),
     ("23-snapshot-and-a-leader-change", 3, 0, s23),
     ("24-two-leaders-two-configurations", 3, 1, s24),
+    ("29-gossip-says-all-are-dead", 3, 0, s29),
 ];
 
 /// A world in which every message and every write takes 1 ms.
@@ -592,6 +594,34 @@ fn s24(w: &mut World) {
     w.remark("n3, which does not know that it is out, asks for ever and disturbs nobody");
     w.run_for(30_000);
     assert_eq!((w.checks.counts.wins, w.promised(3)), (2, 1));
+}
+
+/// Gossip has no way into the consensus; what is wrong in it changes no leader, quorum or voter.
+fn s29(w: &mut World) {
+    use crate::cluster::gossip::State::{Alive, Dead, Left};
+    let mut hearsay = Hearsay::new();
+    w.begin();
+    w.remark("gossip says that all voters are dead and that n9 leads epoch 99");
+    hearsay.hear(w, &[(1, 2, Dead), (2, 2, Dead), (3, 2, Dead)], Some((99, 9)));
+    w.write(node(3));
+    w.run_for(5_000);
+    assert_eq!((w.checks.counts.wins, w.checks.answered), (1, Index(2)), "n3 still leads");
+    w.remark(
+        "gossip says that n3 lives and leads epoch 100 when it has died, and that n1 has left",
+    );
+    w.crash(node(3));
+    hearsay.hear(w, &[(3, 3, Alive), (1, 2, Left)], Some((100, 3)));
+    w.is_led_by(2, 4_000);
+    w.write(node(2));
+    w.run_for(50);
+    assert_eq!((w.checks.counts.wins, w.checks.answered), (2, Index(4)), "n1 voted and has it");
+    w.remark("words about the earlier starts come again");
+    hearsay.hear(w, &[(1, 1, Dead), (2, 1, Alive), (3, 1, Left)], Some((98, 9)));
+    w.start(node(3));
+    w.agree();
+    let config = w.servers[&node(2)].up.as_ref().unwrap().journal.config().unwrap();
+    assert_eq!(config, Config::of(Voters::new((1..=3).map(node).collect()).unwrap()));
+    assert_eq!((w.checks.counts.wins, w.promised(2)), (2, 2), "no epoch came from gossip");
 }
 
 /// A long journal of an old epoch against a short one of a new epoch, which has committed.
