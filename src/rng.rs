@@ -42,11 +42,33 @@ pub fn mix(word: u64) -> u64 {
 /// A stable hash of `bytes` (FNV-1a, then [`mix`]): the same in every build and on every node,
 /// so it may decide what all nodes must agree on.
 pub fn stable_hash(bytes: &[u8]) -> u64 {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for &byte in bytes {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let mut hash = StableHash::default();
+    hash.update(bytes);
+    hash.finish()
+}
+
+/// A [`stable_hash`] of bytes that come in pieces; how they were cut does not matter.
+#[derive(Clone, Copy, Debug)]
+pub struct StableHash(u64);
+
+impl Default for StableHash {
+    fn default() -> StableHash {
+        StableHash(0xcbf2_9ce4_8422_2325)
     }
-    mix(hash)
+}
+
+impl StableHash {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// The hash of all that was taken.
+    pub fn finish(self) -> u64 {
+        mix(self.0)
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, reason = "how much was tried is for the person")]
 
 mod common;
+#[path = "backup/streamed.rs"]
+mod streamed;
 
 use common::{Agent, Client, DEADLINE, Seed, pass, wait_until};
 use serde_json::{Value, json};
@@ -119,17 +121,6 @@ fn a_backup_whose_reader_leaves_makes_room_for_another() {
     readers.pop();
     let backup = wait_until(DEADLINE, "there is room", || Some(ask()).filter(|r| r.status == 200));
     assert_eq!(backup.text().lines().count(), 402);
-}
-
-#[test]
-fn a_restore_has_a_size_and_says_so() {
-    let agent = Agent::start();
-    let mut connection = agent.unix().connect().expect("it listens");
-    let head = "POST /v1/restore HTTP/1.1\r\nHost: localhost\r\nContent-Length: 67108865\r\n\r\n";
-    connection.send(head.as_bytes()).expect("it is sent");
-    let reply = connection.reply("POST").expect("a reply").expect(413);
-    assert!(reply.text().contains("at most 67108864 bytes"), "{}", reply.text());
-    agent.unix().post("/v1/jobs", "x".repeat(1024 * 1024 + 1)).expect(413);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::api::{Peer, RESTORE_MAX_BYTES, RESTORE_PATH, Role};
-use crate::http::{Connection, Limits, Request, Settings};
+use crate::api::{self, Peer, Role};
+use crate::http::{BodyPiece, Connection, Limits, Request, Settings};
 use crate::ident::{RequestId, StreamId};
 use crate::sys::socket_owner::{self, Owner};
 use crate::sys::{unix_socket, user};
@@ -20,12 +20,10 @@ use crate::timer::TimerQueue;
 const READ_BYTES: usize = 16 * 1024;
 /// Most bytes that one connection may give in one turn.
 const READ_TURN_BYTES: usize = 128 * 1024;
-/// Most bytes that requests under way may take, over all connections; beyond, the connection that
-/// holds most of them is closed. A stranger who is refused anyway could otherwise fill the memory.
+/// Most bytes that requests under way may take, over all connections of strangers, and over all of
+/// those who may restore; beyond, the connection that holds most of them is closed. A stranger who
+/// is refused anyway could otherwise fill the memory.
 const HELD_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// The same for those who may restore, with one restore more: its buffer, as it grows, has at most
-/// twice the bytes that are in it.
-const ADMIN_HELD_MAX_BYTES: usize = HELD_MAX_BYTES + 2 * RESTORE_MAX_BYTES;
 /// Tokens of connections start here, and are never used twice.
 pub(super) const FIRST_TOKEN: usize = 1 << 20;
 
@@ -53,6 +51,8 @@ struct Conn {
     shut: bool,
     /// The request that waits for its answer.
     request: Option<RequestId>,
+    /// Whether the next piece of its body was asked for.
+    wants_body: bool,
     /// The stream whose pieces it is sent: one that was aborted does not tell any more.
     streaming: Option<StreamId>,
     /// The deadline for which the queue of timers has an entry.
@@ -64,8 +64,10 @@ struct Conn {
 /// What a connection wants of the node.
 #[derive(Debug)]
 pub(super) enum Wish {
-    /// An answer.
-    Answer(RequestId, Peer, Box<Request>),
+    /// An answer; and whether the request's body is still to be asked for.
+    Answer(RequestId, Peer, Box<Request>, bool),
+    /// To take the piece of a body that was asked for; none when it was cut short.
+    Body(RequestId, Option<BodyPiece>),
     /// The next piece of a stream.
     Piece(Token, StreamId),
     /// Nothing more of this stream.
@@ -76,7 +78,7 @@ pub(super) enum Wish {
 #[derive(Debug)]
 pub(super) struct Conns {
     settings: Arc<Settings>,
-    /// For those who may restore: with a larger body there.
+    /// For those who may restore: with a body in pieces there.
     admin_settings: Arc<Settings>,
     max: usize,
     /// What anyone may do who comes by TCP.
@@ -95,8 +97,8 @@ pub(super) struct Conns {
 
 impl Conns {
     pub(super) fn new(settings: Settings, max: usize, anonymous: Option<Role>) -> Conns {
-        let larger_body = Some((RESTORE_PATH, RESTORE_MAX_BYTES));
-        let limits = Limits { larger_body, ..settings.limits.clone() };
+        let streamed = Some(api::streamed());
+        let limits = Limits { streamed, ..settings.limits.clone() };
         let admin_settings = Settings { limits, ..settings.clone() };
         Conns {
             settings: Arc::new(settings),
@@ -176,11 +178,16 @@ impl Conns {
                 let id = RequestId(self.next_request);
                 conn.request = Some(id);
                 self.requests.insert(id, token);
-                wishes.push(Wish::Answer(id, conn.peer.clone(), Box::new(request)));
+                let has_body_to_come = conn.http.is_uploading();
+                let (peer, request) = (conn.peer.clone(), Box::new(request));
+                wishes.push(Wish::Answer(id, peer, request, has_body_to_come));
             }
             if before_write {
                 conn.write(now);
             }
+        }
+        if let Some(request) = conn.bring_body(now, wishes) {
+            self.requests.remove(&request);
         }
         if let Some(stream) = conn.http.wants_stream() {
             wishes.push(Wish::Piece(token, stream));
@@ -205,8 +212,8 @@ impl Conns {
     }
 
     fn bound_memory(&mut self, wishes: &mut Vec<Wish>) {
-        for (admins, max) in [(false, HELD_MAX_BYTES), (true, ADMIN_HELD_MAX_BYTES)] {
-            while self.held[usize::from(admins)] > max {
+        for admins in [false, true] {
+            while self.held[usize::from(admins)] > HELD_MAX_BYTES {
                 let conns = self.conns.iter().filter(|(_, conn)| conn.may_restore() == admins);
                 let largest = conns.max_by_key(|(_, conn)| conn.held);
                 let Some(token) = largest.map(|(&token, _)| token) else { return };
@@ -229,11 +236,13 @@ impl Conns {
         };
         let token = self.requests.remove(&id);
         let conn = token.and_then(|token| self.conns.get_mut(&token));
-        let Some(conn) = conn else {
+        // One whose body went wrong was answered by the protocol itself.
+        let Some(conn) = conn.filter(|conn| conn.http.is_answering()) else {
             wishes.extend(stream.map(Wish::Cancel));
             return None;
         };
         conn.request = None;
+        conn.wants_body = false;
         conn.http.respond(response, now);
         if self.ending {
             conn.http.finish(now);
@@ -241,6 +250,16 @@ impl Conns {
         conn.streaming = conn.http.stream_id();
         if conn.streaming.is_none() {
             wishes.extend(stream.map(Wish::Cancel));
+        }
+        token
+    }
+
+    /// Asks for the next piece of a request's body; the connection is then to be pumped.
+    pub(super) fn read_body(&mut self, id: RequestId, wishes: &mut Vec<Wish>) -> Option<Token> {
+        let token = self.requests.get(&id).copied();
+        match token.and_then(|token| self.conns.get_mut(&token)) {
+            Some(conn) => conn.wants_body = true,
+            None => wishes.push(Wish::Body(id, None)),
         }
         token
     }
@@ -319,6 +338,7 @@ impl Conns {
             writable: false,
             shut: false,
             request: None,
+            wants_body: false,
             streaming: None,
             armed: None,
             held: 0,
@@ -348,6 +368,7 @@ impl Conns {
         wishes.extend(conn.streaming.map(Wish::Cancel));
         if let Some(request) = conn.request {
             self.requests.remove(&request);
+            wishes.extend(conn.wants_body.then_some(Wish::Body(request, None)));
         }
     }
 
@@ -382,6 +403,19 @@ impl Conn {
     /// The next request, if the one before is answered.
     fn next_request(&mut self, now: Mono) -> Option<Request> {
         if self.request.is_some() { None } else { self.http.poll_request(now) }
+    }
+
+    /// Brings the piece of a body that was asked for. A request whose body went wrong is done with,
+    /// and given back.
+    fn bring_body(&mut self, now: Mono, wishes: &mut Vec<Wish>) -> Option<RequestId> {
+        let request = self.request?;
+        let is_lost = !self.http.is_answering();
+        let piece = if self.wants_body { self.http.poll_body(now) } else { None };
+        if self.wants_body && (is_lost || piece.is_some()) {
+            self.wants_body = false;
+            wishes.push(Wish::Body(request, piece));
+        }
+        if is_lost { self.request.take() } else { None }
     }
 
     /// Reads what is there, at most a turn's worth; true when there may be more.

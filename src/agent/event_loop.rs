@@ -249,6 +249,10 @@ impl Agent {
                     self.read(Read::Snapshot(to, index, part));
                 }
                 Effect::ReadRecords(from) => self.read(Read::Records(from)),
+                Effect::ReadBody(id) => {
+                    let token = self.conns.read_body(id, &mut wishes);
+                    self.dirty.extend(token);
+                }
                 Effect::StreamReady(stream) => {
                     let token = self.waiting.remove(&stream);
                     wishes.extend(token.map(|token| Wish::Piece(token, stream)));
@@ -281,7 +285,13 @@ impl Agent {
 
     fn grant(&mut self, wish: Wish) {
         match wish {
-            Wish::Answer(id, peer, request) => self.input(Input::Request { id, peer, request }),
+            Wish::Answer(id, peer, request, false) => {
+                self.input(Input::Request { id, peer, request });
+            }
+            Wish::Answer(id, peer, request, true) => {
+                self.input(Input::Upload { id, peer, request });
+            }
+            Wish::Body(id, piece) => self.input(Input::Body(id, piece)),
             Wish::Piece(token, stream) => {
                 let mut piece = Vec::new();
                 let produced = self.node.produce(stream, &mut piece);

@@ -25,13 +25,14 @@ pub fn key_text(request: &Request) -> Option<&str> {
     }
 }
 
-/// The key of `request`, whose path has these segments.
+/// The key of `request`, whose path has these segments; without its body, if that comes in pieces.
 ///
 /// # Errors
 /// 400 for a key that is none.
 pub(super) fn key_of(
     request: &Request,
     segments: &[String],
+    is_streamed: bool,
 ) -> Result<Option<RequestKey>, Response> {
     let Some(text) = key_text(request) else { return Ok(None) };
     let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -42,7 +43,9 @@ pub(super) fn key_of(
         );
         return Err(Response::error(400, "bad_idempotency_key", &sentence));
     }
-    Ok(Some(RequestKey { text: text.to_owned(), print: print(request, segments), status: 200 }))
+    let body = if is_streamed { &[] } else { request.body.as_slice() };
+    let print = print(request, segments, body);
+    Ok(Some(RequestKey { text: text.to_owned(), print, status: 200 }))
 }
 
 /// The answer to a change with this key that was made before.
@@ -84,7 +87,7 @@ pub(super) fn status_of(then: &Then) -> u16 {
 }
 
 /// A hash of all that says what the request is to do; each part with its length.
-fn print(request: &Request, segments: &[String]) -> u64 {
+fn print(request: &Request, segments: &[String], body: &[u8]) -> u64 {
     let mut all = Encoder::new();
     all.str(request.method.name());
     all.list(segments.iter(), |out, segment| {
@@ -93,6 +96,6 @@ fn print(request: &Request, segments: &[String]) -> u64 {
     all.list(request.query.iter(), |out, (key, value)| {
         out.str(key).str(value);
     });
-    all.bytes(&request.body);
+    all.bytes(body);
     stable_hash(&all.into_bytes())
 }

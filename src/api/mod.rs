@@ -11,6 +11,7 @@ mod backup;
 mod cluster;
 mod context;
 mod executions;
+mod form;
 mod guard;
 mod health;
 mod jobs;
@@ -21,6 +22,7 @@ mod restore;
 mod routes;
 mod sent_on;
 mod shown;
+mod split;
 mod stream;
 mod tags;
 mod voters;
@@ -28,7 +30,7 @@ mod voters;
 pub use context::JobContext;
 pub use guard::{HostRule, Peer, Role};
 pub use keys::key_text;
-pub use restore::{RESTORE_MAX_BYTES, RESTORE_PATH, Restore};
+pub use restore::{Next, Restore, streamed};
 pub use sent_on::{ANSWER_FIELDS, SENT_FIELDS, sent_on};
 pub use stream::{Progress, Stream};
 
@@ -99,7 +101,7 @@ pub enum Answer {
     Stream(Response, Box<Stream>),
     /// A change that must be committed first.
     Change(Box<Change>),
-    /// Jobs are to be restored; it wants the request's body.
+    /// Jobs are to be restored; it is to be given the request's body, whole or as it comes.
     Restore(Box<Restore>),
     /// This node leaves the cluster, and answers when it has.
     Leave,
@@ -268,9 +270,13 @@ fn answer(view: &View<'_>, request: &Request, peer: &Peer) -> Handled {
         let sentence = "this node does not yet know all of its journal; try again";
         return Err(unavailable(STARTING, sentence));
     }
-    let key = if found.changes { keys::key_of(request, &found.segments)? } else { None };
+    let key = match found.changes {
+        true => keys::key_of(request, &found.segments, found.route.is_streamed)?,
+        false => None,
+    };
     let repeat = key.as_ref().and_then(|key| keys::repeat(view, key, wants_pretty(request)));
-    if let Some(response) = repeat {
+    // Whether a restore is the same one again is known at the end of its body.
+    if let Some(response) = repeat.filter(|_| !found.route.is_streamed) {
         return Ok(Answer::Now(response));
     }
     if found.changes && !view.established && !found.route.is_local {

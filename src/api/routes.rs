@@ -17,6 +17,8 @@ pub(super) struct Route {
     pub(super) is_local: bool,
     /// Whether a worker does it, too.
     pub(super) on_worker: bool,
+    /// Whether its body is read as it comes.
+    pub(super) is_streamed: bool,
     pub(super) handler: fn(&Call<'_>) -> Handled,
 }
 
@@ -35,6 +37,7 @@ fn reads(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Ro
         changes: false,
         is_local: true,
         on_worker: false,
+        is_streamed: false,
         handler,
     }
 }
@@ -59,6 +62,15 @@ fn local(
     handler: fn(&Call<'_>) -> Handled,
 ) -> Route {
     Route { is_local: true, on_worker: true, ..changes(method, path, role, handler) }
+}
+
+fn streamed(
+    method: Method,
+    path: &'static [&'static str],
+    role: Role,
+    handler: fn(&Call<'_>) -> Handled,
+) -> Route {
+    Route { is_streamed: true, ..changes(method, path, role, handler) }
 }
 
 fn open(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
@@ -103,7 +115,7 @@ fn table() -> [Route; 46] {
         reads(&["v1", "pause"], later),
         changes(Post, &["v1", "pause"], Role::Write, later),
         changes(Post, &["v1", "unpause"], Role::Write, later),
-        changes(Post, &["v1", "restore"], Role::Admin, restore::restore),
+        streamed(Post, &["v1", "restore"], Role::Admin, restore::restore),
         shows_to(&["v1", "backup"], Role::Admin, backup::backup),
         reads(&["v1", "audit"], later),
         reads(&["v1", "voters"], voters::list),

@@ -134,12 +134,9 @@ impl World {
                 head
             }
             Answer::Change(change) => self.change(*change),
-            Answer::Restore(restore) => {
-                let whole = restore.with_body(request.body.clone());
-                match whole.and_then(|restore| self.restore(restore)) {
-                    Ok(response) | Err(response) => response,
-                }
-            }
+            Answer::Restore(restore) => match self.restore(*restore, &request.body) {
+                Ok(response) | Err(response) => response,
+            },
         };
         for (name, _) in &answer.headers {
             assert!(ANSWER_FIELDS.contains(name), "{name} would not come from a leader");
@@ -147,10 +144,20 @@ impl World {
         answer
     }
 
-    /// Plays the node's part in a restore.
-    fn restore(&mut self, mut restore: Restore) -> Result<Response, Response> {
-        while let Some(part) = restore.next(&self.view(), 1)? {
-            self.apply(Record::RestorePart(Box::new(part)));
+    /// Plays the node's part in a restore, whose body comes in two pieces.
+    fn restore(&mut self, mut restore: Restore, body: &[u8]) -> Result<Response, Response> {
+        let mut pieces = vec![&body[body.len() / 2..], &body[..body.len() / 2]];
+        loop {
+            match restore.next(&self.view(), 1)? {
+                Next::Part(part) => {
+                    self.apply(Record::RestorePart(part));
+                }
+                Next::Wants => match pieces.pop() {
+                    Some(piece) => restore.feed(piece),
+                    None => restore.end(),
+                },
+                Next::Done => break,
+            }
         }
         let commit = restore.commit(&self.view(), 1)?;
         let record = keyed(Record::RestoreCommit(commit), restore.key.clone());

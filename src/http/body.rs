@@ -29,21 +29,20 @@ pub(super) enum BodyReader {
 }
 
 impl BodyReader {
-    /// A reader for a body of which nothing has arrived.
-    pub(super) fn new(length: BodyLength) -> Self {
+    /// A reader for a body of which nothing has arrived, and which may have `body_max` bytes.
+    pub(super) fn new(length: BodyLength, body_max: usize) -> Self {
         match length {
             BodyLength::Known(bytes) => BodyReader::Known(bytes),
-            BodyLength::Chunked => BodyReader::Chunked(ChunkReader::new()),
+            BodyLength::Chunked => BodyReader::Chunked(ChunkReader::new(body_max)),
         }
     }
 
-    /// Moves text from `input` to `body`, which may have `body_max` bytes. Returns how much of
-    /// `input` is used up, and whether the body is complete.
+    /// Moves text from `input` to `body`. Returns how much of `input` is used up, and whether the
+    /// body is complete.
     pub(super) fn read(
         &mut self,
         input: &[u8],
         body: &mut Vec<u8>,
-        body_max: usize,
         limits: &Limits,
     ) -> Result<(usize, bool), Refusal> {
         match self {
@@ -53,7 +52,7 @@ impl BodyReader {
                 *left -= taken.len();
                 Ok((taken.len(), *left == 0))
             }
-            BodyReader::Chunked(reader) => reader.read(input, body, body_max, limits),
+            BodyReader::Chunked(reader) => reader.read(input, body, limits),
         }
     }
 }
@@ -62,6 +61,9 @@ impl BodyReader {
 #[derive(Debug)]
 pub(super) struct ChunkReader {
     part: ChunkPart,
+    /// Most bytes that the body may have, and how many of them are not taken yet.
+    max: usize,
+    room: usize,
     size: usize,
     digits: u8,
     extension_bytes: usize,
@@ -88,15 +90,15 @@ enum ChunkPart {
 }
 
 impl ChunkReader {
-    fn new() -> Self {
-        ChunkReader { part: ChunkPart::Size, size: 0, digits: 0, extension_bytes: 0 }
+    fn new(max: usize) -> Self {
+        let part = ChunkPart::Size;
+        ChunkReader { part, max, room: max, size: 0, digits: 0, extension_bytes: 0 }
     }
 
     fn read(
         &mut self,
         input: &[u8],
         body: &mut Vec<u8>,
-        body_max: usize,
         limits: &Limits,
     ) -> Result<(usize, bool), Refusal> {
         let mut used = 0;
@@ -106,6 +108,7 @@ impl ChunkReader {
                 let (taken, _) = text.split_at(text.len().min(self.size));
                 body.extend_from_slice(taken);
                 self.size -= taken.len();
+                self.room = self.room.saturating_sub(taken.len());
                 used += taken.len();
                 if self.size == 0 {
                     self.part = ChunkPart::TextEnd;
@@ -113,7 +116,7 @@ impl ChunkReader {
                 continue;
             }
             used += 1;
-            if self.step(byte, body_max.saturating_sub(body.len()), body_max, limits)? {
+            if self.step(byte, limits)? {
                 return Ok((used, true));
             }
         }
@@ -121,16 +124,10 @@ impl ChunkReader {
     }
 
     /// True when `byte`, which belongs to no text, ends the body.
-    fn step(
-        &mut self,
-        byte: u8,
-        room: usize,
-        body_max: usize,
-        limits: &Limits,
-    ) -> Result<bool, Refusal> {
+    fn step(&mut self, byte: u8, limits: &Limits) -> Result<bool, Refusal> {
         match (&mut self.part, byte) {
             (ChunkPart::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                self.add_digit(byte, room, body_max)?;
+                self.add_digit(byte)?;
             }
             (ChunkPart::Size, b'\r') if self.digits > 0 => self.part = ChunkPart::SizeBreak,
             (ChunkPart::Size, b';') if self.digits > 0 => self.part = ChunkPart::Extension,
@@ -160,15 +157,15 @@ impl ChunkReader {
         Ok(false)
     }
 
-    fn add_digit(&mut self, byte: u8, room: usize, max: usize) -> Result<(), Refusal> {
+    fn add_digit(&mut self, byte: u8) -> Result<(), Refusal> {
         if self.digits == SIZE_MAX_DIGITS {
             return Err(Refusal::ChunkSize);
         }
         self.digits += 1;
         let digit = char::from(byte).to_digit(16).map_or(0, |digit| digit as usize);
         self.size = self.size.saturating_mul(16).saturating_add(digit);
-        if self.size > room {
-            return Err(Refusal::TooLarge(Part::Body, max));
+        if self.size > self.room {
+            return Err(Refusal::TooLarge(Part::Body, self.max));
         }
         Ok(())
     }

@@ -6,6 +6,8 @@
 //! `received`, then `poll_request` until `None`, then sends `output`; and it asks `is_done`,
 //! `wants_shutdown`, `wants_read`, `wants_stream` and `poll_timeout` anew after any call.
 
+mod sending;
+
 use std::sync::Arc;
 
 use super::body::{BodyLength, BodyReader};
@@ -15,7 +17,8 @@ use super::limits::Settings;
 use super::phase::{Exchange, Phase, Receiving, Wait};
 use super::refusal::Refusal;
 use super::request::{Head, Method, Request};
-use super::response::{self, Body, Framing, Persistence, Response};
+use super::response::{Body, Framing, Response};
+use super::upload::{BodyPiece, Upload};
 use crate::ident::StreamId;
 use crate::time::Mono;
 
@@ -36,6 +39,8 @@ pub struct Connection {
     settings: Arc<Settings>,
     phase: Phase,
     exchange: Exchange,
+    /// What is to come of the body of the request that is being answered.
+    upload: Option<Upload>,
     input: Buffer,
     output: Buffer,
     /// When the peer last took something, or when there was something to take again.
@@ -55,6 +60,7 @@ impl Connection {
             settings,
             phase: Phase::Head(HeadScanner::new(), None),
             exchange: Exchange { head_only: false, version_10: false, keep_alive: true },
+            upload: None,
             input: Buffer::default(),
             output: Buffer::default(),
             progress_at: now,
@@ -119,7 +125,31 @@ impl Connection {
         }
     }
 
-    /// Answers the request that was polled last. A body is dropped where the request or the
+    /// Whether the body of the request that was polled last comes by [`Connection::poll_body`].
+    pub fn is_uploading(&self) -> bool {
+        self.upload.is_some()
+    }
+
+    /// The next piece of that body, if one has arrived. Until it is taken, no more is read.
+    pub fn poll_body(&mut self, now: Mono) -> Option<BodyPiece> {
+        if !self.is_answering() {
+            return None;
+        }
+        let piece = self.upload.as_mut()?.take(now)?;
+        if piece.is_last {
+            self.upload = None;
+        }
+        Some(piece)
+    }
+
+    /// Whether the request that was polled last waits for its answer. One whose body is malformed,
+    /// late or cut short is answered in here, and not again.
+    pub fn is_answering(&self) -> bool {
+        matches!(self.phase, Phase::Answering)
+    }
+
+    /// Answers the request that was polled last. What is missing of its body is then not waited
+    /// for, and the connection ends with the answer. A body is dropped where the request or the
     /// status has none. If [`Connection::stream_id`] is `None` afterwards, the stream is not
     /// wanted.
     ///
@@ -139,6 +169,7 @@ impl Connection {
         };
         self.exchange.keep_alive &=
             !self.finishing && !response.closes() && framing != Framing::UntilClose;
+        self.exchange.keep_alive &= self.has_whole_body();
         self.send_head(&response, framing, now);
         let body = if self.exchange.head_only || framing == Framing::Bodiless {
             Body::Empty
@@ -221,6 +252,7 @@ impl Connection {
     /// Ends the connection at once; what was not sent is lost.
     pub fn abort(&mut self) {
         self.phase = Phase::Done;
+        self.upload = None;
         self.input.clear();
         self.output.clear();
     }
@@ -237,6 +269,9 @@ impl Connection {
             && match self.phase {
                 Phase::Head(..) => self.input.is_empty() || self.has_room(),
                 Phase::Body(_) => true,
+                Phase::Ready(_) | Phase::Answering if !self.has_whole_body() => {
+                    self.upload.as_ref().is_some_and(Upload::wants_read)
+                }
                 Phase::Ready(_) | Phase::Answering | Phase::Streaming(_) => self.input.is_empty(),
                 Phase::Closing { .. } | Phase::Lingering(_) => {
                     self.discarded < self.settings.limits.linger_max_bytes
@@ -293,7 +328,8 @@ impl Connection {
 
     /// Memory held beside the connection itself, in bytes.
     pub fn held_bytes(&self) -> usize {
-        self.input.capacity() + self.output.capacity() + self.phase.body_capacity()
+        let upload = self.upload.as_ref().map_or(0, Upload::capacity);
+        self.input.capacity() + self.output.capacity() + self.phase.body_capacity() + upload
     }
 }
 
@@ -304,12 +340,10 @@ impl Connection {
             let read_on = match self.phase {
                 Phase::Head(..) => self.read_head(now),
                 Phase::Body(_) => self.read_body(),
-                Phase::Ready(_)
-                | Phase::Answering
-                | Phase::Streaming(_)
-                | Phase::Closing { .. }
-                | Phase::Lingering(_)
-                | Phase::Done => Ok(false),
+                Phase::Ready(_) | Phase::Answering => self.read_upload(now),
+                Phase::Streaming(_) | Phase::Closing { .. } | Phase::Lingering(_) | Phase::Done => {
+                    Ok(false)
+                }
             };
             match read_on {
                 Ok(true) => {}
@@ -353,13 +387,27 @@ impl Connection {
         if head.expects_continue {
             self.start_output(now).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        self.phase = Phase::Body(Box::new(Receiving {
-            body_max: self.settings.limits.body_max(&head.request.path),
-            request: head.request,
-            reader: BodyReader::new(head.body),
-            started: now,
-        }));
+        let (request, reader) = (head.request, BodyReader::new(head.body, head.body_max));
+        if head.is_streamed {
+            self.upload = Some(Upload::new(reader, now));
+            self.phase = Phase::Ready(Box::new(request));
+        } else {
+            self.phase = Phase::Body(Box::new(Receiving { request, reader, started: now }));
+        }
         Ok(true)
+    }
+
+    /// Always false: nothing else can be read before the request is answered.
+    fn read_upload(&mut self, now: Mono) -> Result<bool, Refusal> {
+        if let Some(upload) = &mut self.upload {
+            let used = upload.read(self.input.rest(), &self.settings.limits, now)?;
+            self.input.consume(used);
+        }
+        Ok(false)
+    }
+
+    fn has_whole_body(&self) -> bool {
+        self.upload.as_ref().is_none_or(Upload::is_complete)
     }
 
     /// True when the body was complete.
@@ -368,7 +416,6 @@ impl Connection {
         let (used, complete) = receiving.reader.read(
             self.input.rest(),
             &mut receiving.request.body,
-            receiving.body_max,
             &self.settings.limits,
         )?;
         self.input.consume(used);
@@ -388,6 +435,7 @@ impl Connection {
                 self.peer_closed || (self.finishing && !scanner.has_begun())
             }
             Phase::Body(_) => self.peer_closed,
+            Phase::Ready(_) | Phase::Answering if !self.has_whole_body() => self.peer_closed,
             Phase::Head(..)
             | Phase::Ready(_)
             | Phase::Answering
@@ -395,81 +443,6 @@ impl Connection {
             | Phase::Closing { .. }
             | Phase::Lingering(_)
             | Phase::Done => false,
-        }
-    }
-
-    /// Answers what is malformed or late, and ends the connection with it.
-    fn refuse(&mut self, refusal: &Refusal, now: Mono) {
-        let head_only = if let Phase::Head(scanner, _) = &self.phase {
-            let line = self.input.rest().get(scanner.skipped()..).unwrap_or_default();
-            line.starts_with(b"HEAD ")
-        } else {
-            self.exchange.head_only
-        };
-        let response = refusal.response();
-        let Body::Bytes(json) = &response.body else { return self.abort() };
-        self.exchange = Exchange { head_only, version_10: false, keep_alive: false };
-        self.send_head(&response, Framing::Length(json.len()), now);
-        if !head_only {
-            self.output.end().extend_from_slice(json);
-        }
-        self.discarded = self.input.len();
-        self.input.clear();
-        self.phase = Phase::Closing { linger: true };
-        self.settle(now);
-    }
-
-    fn send_head(&mut self, response: &Response, framing: Framing, now: Mono) {
-        let persistence = match (self.exchange.keep_alive, self.exchange.version_10) {
-            (false, _) => Persistence::Close,
-            (true, true) => Persistence::KeepAlive,
-            (true, false) => Persistence::Implied,
-        };
-        let settings = Arc::clone(&self.settings);
-        let out = self.start_output(now);
-        let body_bytes = if let Framing::Length(bytes) = framing { bytes } else { 0 };
-        out.reserve(HEAD_BYTES + body_bytes);
-        response::encode_head(response, &settings.whom, framing, persistence, out);
-    }
-
-    /// The end of the output; the wait for the peer to take some begins if nothing was there.
-    fn start_output(&mut self, now: Mono) -> &mut Vec<u8> {
-        if self.output.is_empty() {
-            self.progress_at = now;
-        }
-        self.output.end()
-    }
-
-    /// The answer is complete, if not sent.
-    fn complete(&mut self, now: Mono) {
-        if self.exchange.keep_alive {
-            self.phase = Phase::Head(HeadScanner::new(), None);
-            self.advance(now);
-        } else {
-            self.phase = Phase::Closing { linger: !self.input.is_empty() };
-            self.input.clear();
-        }
-        self.settle(now);
-    }
-
-    /// Goes on with the end of the connection once the last answer is sent.
-    fn settle(&mut self, now: Mono) {
-        let Phase::Closing { linger } = self.phase else { return };
-        if !self.output.is_empty() {
-            return;
-        }
-        if linger && !self.peer_closed {
-            self.phase = Phase::Lingering(now);
-        } else {
-            self.abort();
-        }
-    }
-
-    fn discard(&mut self, count: usize) {
-        self.discarded = self.discarded.saturating_add(count);
-        let too_much = self.discarded >= self.settings.limits.linger_max_bytes;
-        if too_much && matches!(self.phase, Phase::Lingering(_)) {
-            self.abort();
         }
     }
 
@@ -485,6 +458,9 @@ impl Connection {
         let idle = (self.output.is_empty() && self.phase.is_idle())
             .then_some((self.quiet_since + limits.idle, Wait::Idle));
         let own = self.phase.wait(limits);
-        [stall, idle, own].into_iter().flatten().min_by_key(|&(deadline, _)| deadline)
+        let awaits_body = matches!(self.phase, Phase::Ready(_) | Phase::Answering);
+        let upload = self.upload.as_ref().filter(|_| awaits_body);
+        let body = upload.and_then(|upload| upload.late_at(limits)).map(|at| (at, Wait::Body));
+        [stall, idle, own, body].into_iter().flatten().min_by_key(|&(deadline, _)| deadline)
     }
 }

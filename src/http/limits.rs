@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::request::Method;
+
 /// What every connection of a listener shares.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Settings {
@@ -24,8 +26,8 @@ pub struct Limits {
     pub fields_max: usize,
     /// Largest body after the chunks are taken apart; beyond it 413.
     pub body_max_bytes: usize,
-    /// A path of which bodies may be larger, and how large.
-    pub larger_body: Option<(&'static str, usize)>,
+    /// Requests whose bodies may be larger, and come out in pieces.
+    pub streamed: Option<Streamed>,
     /// How long a connection may stay without a request; then it is closed silently.
     pub idle: Duration,
     /// From the first byte of a head to its last; then 408.
@@ -44,6 +46,18 @@ pub struct Limits {
     pub linger_max_bytes: usize,
 }
 
+/// Requests whose bodies come out in pieces, so that no more than a few of these are in memory:
+/// those with this method and path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Streamed {
+    /// The method.
+    pub method: Method,
+    /// The path, as it comes; a `/` at its end is ignored.
+    pub path: &'static str,
+    /// Largest body after the chunks are taken apart; beyond it 413.
+    pub body_max_bytes: usize,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
@@ -51,7 +65,7 @@ impl Default for Limits {
             header_max_bytes: 16 * 1024,
             fields_max: 100,
             body_max_bytes: 1024 * 1024,
-            larger_body: None,
+            streamed: None,
             idle: Duration::from_secs(60),
             header_wait: Duration::from_secs(10),
             body_wait: Duration::from_secs(30),
@@ -64,11 +78,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Largest body of a request for `path`.
-    pub(super) fn body_max(&self, path: &str) -> usize {
-        match self.larger_body {
-            Some((larger, bytes)) if path.trim_end_matches('/') == larger => bytes,
-            Some(_) | None => self.body_max_bytes,
-        }
+    /// What holds for the body of such a request, if it comes out in pieces.
+    pub(super) fn streamed(&self, method: &Method, path: &str) -> Option<&Streamed> {
+        let is_meant = |streamed: &&Streamed| {
+            streamed.method == *method && path.trim_end_matches('/') == streamed.path
+        };
+        self.streamed.as_ref().filter(is_meant)
     }
 }

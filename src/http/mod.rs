@@ -17,12 +17,14 @@ mod refusal;
 mod request;
 mod response;
 mod target;
+mod upload;
 
 #[cfg(test)]
 mod tests;
 
 pub use connection::Connection;
-pub use limits::{Limits, Settings};
+pub use limits::{Limits, Settings, Streamed};
 pub use request::{Headers, Method, Request};
 pub use response::{Body, Response};
 pub use target::TargetError;
+pub use upload::BodyPiece;

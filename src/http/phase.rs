@@ -35,8 +35,6 @@ pub(super) enum Phase {
 pub(super) struct Receiving {
     pub(super) request: Request,
     pub(super) reader: BodyReader,
-    /// Most bytes that the body may have.
-    pub(super) body_max: usize,
     pub(super) started: Mono,
 }
 

@@ -141,6 +141,10 @@ pub(super) struct Head {
     pub(super) request: Request,
     /// Where the body ends.
     pub(super) body: BodyLength,
+    /// Most bytes that it may have.
+    pub(super) body_max: usize,
+    /// Whether it comes out in pieces.
+    pub(super) is_streamed: bool,
     /// The client waits for a 100 before it sends the body.
     pub(super) expects_continue: bool,
     /// Whether a further request may follow.
@@ -174,7 +178,9 @@ impl Head {
         }
         let target = Target::parse(parsed.path.unwrap_or_default(), &method)?;
         let host = host(&headers, version_10)?;
-        let body = body_length(&headers, version_10, limits.body_max(target.path))?;
+        let streamed = limits.streamed(&method, target.path);
+        let body_max = streamed.map_or(limits.body_max_bytes, |streamed| streamed.body_max_bytes);
+        let body = body_length(&headers, version_10, body_max)?;
         let expects_continue = expects_continue(&headers, version_10)?;
         let request = Request {
             method,
@@ -186,7 +192,8 @@ impl Head {
             headers,
         };
         let keep_alive = keep_alive(&request.headers, version_10);
-        Ok(Head { request, body, expects_continue, keep_alive })
+        let is_streamed = streamed.is_some();
+        Ok(Head { request, body, body_max, is_streamed, expects_continue, keep_alive })
     }
 }
 

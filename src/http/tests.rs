@@ -10,6 +10,7 @@ use crate::time::Mono;
 
 mod corpus;
 mod life;
+mod uploads;
 
 const WHOM: &str = "node-1";
 
@@ -61,12 +62,31 @@ impl Peer {
     }
 
     fn serve(&mut self) {
+        self.take_body();
         while let Some(request) = self.connection.poll_request(self.now) {
-            let body = Body::Bytes(request.path.clone().into_bytes());
             self.requests.push(request);
-            self.connection.respond(Response::new(200, body), self.now);
+            if !self.connection.is_uploading() {
+                self.respond();
+            }
+            self.take_body();
         }
         self.drain();
+    }
+
+    /// Takes what has come of the body of an upload, and answers when that is all.
+    fn take_body(&mut self) {
+        while let Some(piece) = self.connection.poll_body(self.now) {
+            self.requests.last_mut().unwrap().body.extend(piece.bytes);
+            if piece.is_last {
+                self.respond();
+            }
+        }
+    }
+
+    fn respond(&mut self) {
+        let path = self.requests.last().unwrap().path.clone();
+        let response = Response::new(200, Body::Bytes(path.into_bytes()));
+        self.connection.respond(response, self.now);
     }
 
     fn drain(&mut self) {

@@ -2,7 +2,7 @@
 
 use crate::api::Peer;
 use crate::cluster::{Envelope, Promise, Raw};
-use crate::http::{Request, Response};
+use crate::http::{BodyPiece, Request, Response};
 use crate::ident::{Boot, Digest, Epoch, Index, NodeId, RequestId, StreamId, Ticket};
 use crate::journal::Seam;
 use crate::run::order::{LauncherCommand, LauncherEvent, Process};
@@ -23,6 +23,18 @@ pub enum Input {
         /// What.
         request: Box<Request>,
     },
+    /// The same, but that its body is still to be asked for, by [`Effect::ReadBody`].
+    Upload {
+        /// To be named in the reply, and when more of the body is wanted.
+        id: RequestId,
+        /// Who asks.
+        peer: Peer,
+        /// What, without a body.
+        request: Box<Request>,
+    },
+    /// What [`Effect::ReadBody`] asked for; `None` when the rest of the body will never come, and
+    /// nobody waits for the answer any more.
+    Body(RequestId, Option<BodyPiece>),
     /// Nobody waits for this stream any more.
     StreamClosed(StreamId),
     /// A batch is durable, and all before it.
@@ -133,6 +145,8 @@ pub enum Effect {
     ReadSnapshot(NodeId, Index, u64),
     /// Read what these records hold of the output of runs, and give it by [`Input::Outputs`].
     ReadOutputs(StreamId, Vec<Index>),
+    /// Wait for the next piece of the body of an upload, and give it by [`Input::Body`].
+    ReadBody(RequestId),
     /// A stream that was waiting can go on.
     StreamReady(StreamId),
     /// End the process at once, and say why: this node is not to be trusted.

@@ -71,7 +71,7 @@ impl Node {
     /// Forwards a request of a client to the leader; without one nothing is changed.
     pub(super) fn forward(&mut self, id: RequestId, peer: Peer, request: Request) {
         let leader = self.leader().map(|(node, _)| node).filter(|&node| node != self.identity.node);
-        let Some(to) = leader.filter(|_| id.0 < FOREIGN) else {
+        let Some(to) = leader.filter(|_| !Node::is_foreign(id)) else {
             let sentence = "there is no leader at the moment; try again in a moment";
             return self.reply(id, api::unavailable("no_leader", sentence));
         };
@@ -89,6 +89,20 @@ impl Node {
         self.forwards.next = number;
         self.forwards.sent.insert(number, Sent { request: id, to, late_at });
         self.effects.push_back(Effect::Send(to, word));
+    }
+
+    /// Whether a request is another node's.
+    pub(super) fn is_foreign(id: RequestId) -> bool {
+        id.0 >= FOREIGN
+    }
+
+    /// The answer to what only the leader itself can be asked.
+    pub(super) fn ask_the_leader(&self) -> Response {
+        let leader = self.leader().and_then(|(node, _)| self.state.member(node));
+        let name = leader.map_or_else(String::new, |leader| format!(", {}", leader.name));
+        let sentence =
+            format!("a restore is not sent on to the leader; ask the leader itself{name}");
+        api::unavailable("no_leader", &sentence)
     }
 
     /// A request that another node has forwarded to this one.

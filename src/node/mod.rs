@@ -240,6 +240,8 @@ impl Node {
         match input {
             Input::Tick | Input::ClockSet => {}
             Input::Request { id, peer, request } => self.request(id, peer, request),
+            Input::Upload { id, peer, request } => self.upload(id, &peer, &request),
+            Input::Body(id, piece) => self.restore_piece(id, piece),
             Input::StreamClosed(id) => {
                 self.streams.remove(&id);
             }

@@ -73,7 +73,7 @@ struct Parked {
 
 impl Node {
     /// Handles a request, or parks it.
-    pub(super) fn request(&mut self, id: RequestId, peer: Peer, mut request: Box<Request>) {
+    pub(super) fn request(&mut self, id: RequestId, peer: Peer, request: Box<Request>) {
         let under_way = api::key_text(&request).and_then(|key| self.requests.keys.get(key));
         match under_way {
             Some(first) if first.given_up => return self.reply(id, api::outcome_unknown()),
@@ -91,8 +91,7 @@ impl Node {
                 self.reply(id, stopping());
             }
             Answer::Change(_) | Answer::Restore(_) if self.is_handing_over() => {
-                let sentence = "another node is about to lead; try again in a moment";
-                self.reply(id, api::unavailable("no_leader", sentence));
+                self.reply(id, about_to_go());
             }
             Answer::Leave | Answer::Change(_) | Answer::Restore(_)
                 if self.space != Space::Enough =>
@@ -101,16 +100,36 @@ impl Node {
             }
             Answer::Forward => self.forward(id, peer, *request),
             Answer::Consistent => self.read(id, peer, request),
-            Answer::Restore(restore) => {
-                match restore.with_body(std::mem::take(&mut request.body)) {
-                    Ok(restore) => self.begin_restore(id, restore),
-                    Err(response) => self.reply(id, response),
-                }
+            Answer::Restore(mut restore) => {
+                restore.feed(&request.body);
+                restore.end();
+                self.begin_restore(id, restore);
             }
             Answer::Leave => self.leave(Some(id)),
             Answer::Transfer(to) => self.hand_over(to, Some(id)),
             Answer::Change(change) => self.change(id, peer, request, *change),
         }
+    }
+
+    /// Handles a request whose body is still to be asked for.
+    pub(super) fn upload(&mut self, id: RequestId, peer: &Peer, request: &Request) {
+        let not_ready = self.not_ready();
+        let response = match api::handle(&self.view(&not_ready), request, peer) {
+            Answer::Now(response) => response,
+            Answer::Forward => self.ask_the_leader(),
+            Answer::Restore(_) if self.leaving != Leaving::No => stopping(),
+            Answer::Restore(_) if self.is_handing_over() => about_to_go(),
+            Answer::Restore(_) if self.space != Space::Enough => disk_full(),
+            Answer::Restore(restore) => return self.begin_restore(id, restore),
+            Answer::Stream(..)
+            | Answer::Leave
+            | Answer::Transfer(_)
+            | Answer::Consistent
+            | Answer::Change(_) => {
+                Response::error(413, "body_too_large", "this takes no body that comes in pieces")
+            }
+        };
+        self.reply(id, response);
     }
 
     /// Answers who waits for the record at `index`, and lets those go on who wait for its job.
@@ -448,6 +467,10 @@ impl Node {
         }
         self.effects.push_back(Effect::Reply(id, response));
     }
+}
+
+fn about_to_go() -> Response {
+    api::unavailable("no_leader", "another node is about to lead; try again in a moment")
 }
 
 fn overloaded() -> Response {

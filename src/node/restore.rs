@@ -1,20 +1,26 @@
 //! Restores: reads one a little in each turn, stages its jobs, and puts them in force at once.
 //!
-//! While it is being read, all else goes on. Before it is put in force, what jobs owe is decided,
-//! as before any change of one; from then until it is in force, other changes wait.
+//! More of its body is asked for when what has come is read, so a client that sends faster than
+//! jobs are staged is held back. While it is being read, all else goes on. Before it is put in
+//! force, what jobs owe is decided, as before any change of one; from then until it is in force,
+//! other changes wait.
 
-use super::effect::{Level, Space};
+use std::collections::VecDeque;
+
+use super::effect::{Effect, Level, Space};
 use super::requests::{clock_unsure, disk_full, overloaded_by, stopping};
 use super::{Leaving, Node};
-use crate::api::{self, Restore};
-use crate::http::Response;
+use crate::api::{self, Next, Restore};
+use crate::http::{BodyPiece, Response};
 use crate::ident::{Index, RequestId};
 use crate::store::{Change, Record, RestoreCommit};
 
 /// Bytes of a restore that are read at one tick, beside one job: what takes about a millisecond.
-const TURN_BYTES: usize = 8 * 1024;
+const TURN_BYTES: u64 = 8 * 1024;
 /// Most records that may be on their way to the disk when more is read.
 const AHEAD_MAX: usize = 1_024;
+/// The same, in bytes of jobs.
+const AHEAD_MAX_BYTES: usize = 1024 * 1024;
 
 /// The restore that is under way.
 #[derive(Debug)]
@@ -24,12 +30,17 @@ pub(super) struct Restoring {
     id: u64,
     has_staged: bool,
     phase: Phase,
+    /// Records of its jobs that are not applied yet, each with its bytes, and their sum.
+    ahead: VecDeque<(Index, usize)>,
+    ahead_bytes: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// Its jobs are being read and staged.
     Reading,
+    /// More of it has to come first.
+    Waiting,
     /// What jobs owe is being decided.
     Settling,
     /// It is in force when this record is applied.
@@ -45,8 +56,11 @@ impl Restoring {
 
 impl Node {
     /// Begins a restore, unless there is one.
-    pub(super) fn begin_restore(&mut self, request: RequestId, restore: Restore) {
-        let refused = if self.leaving != Leaving::No {
+    pub(super) fn begin_restore(&mut self, request: RequestId, restore: Box<Restore>) {
+        let refused = if Node::is_foreign(request) {
+            // What became of each job would not fit into what goes back.
+            Some(self.ask_the_leader())
+        } else if self.leaving != Leaving::No {
             Some(stopping())
         } else if self.restoring.is_some() {
             Some(overloaded_by("another restore is under way; try again later"))
@@ -61,13 +75,39 @@ impl Node {
         }
         // Unique within the office, and what an office leaves behind the next one drops.
         let id = request.0;
-        let (restore, phase) = (Box::new(restore), Phase::Reading);
-        self.restoring = Some(Restoring { request, restore, id, has_staged: false, phase });
+        let phase = Phase::Reading;
+        let (has_staged, ahead, ahead_bytes) = (false, VecDeque::new(), 0);
+        let restoring = Restoring { request, restore, id, has_staged, phase, ahead, ahead_bytes };
+        self.restoring = Some(restoring);
+    }
+
+    /// A piece of the body of a request has come, or never will.
+    pub(super) fn restore_piece(&mut self, request: RequestId, piece: Option<BodyPiece>) {
+        let waits = |restoring: &mut Restoring| {
+            restoring.request == request && restoring.phase == Phase::Waiting
+        };
+        let Some(mut restoring) = self.restoring.take_if(waits) else { return };
+        let Some(piece) = piece else {
+            let jobs = restoring.restore.jobs().to_string();
+            self.log(Level::Info, "a restore was cut short", vec![("jobs", jobs)]);
+            let sentence = "the restore was cut short, and nothing of it is in force";
+            return self.give_up_restore(restoring, Response::error(400, "incomplete", sentence));
+        };
+        restoring.restore.feed(&piece.bytes);
+        if piece.is_last {
+            restoring.restore.end();
+        }
+        restoring.phase = Phase::Reading;
+        self.restoring = Some(restoring);
     }
 
     /// Whether changes must wait for a restore.
     pub(super) fn is_restoring(&self) -> bool {
-        self.restoring.as_ref().is_some_and(|restoring| restoring.phase != Phase::Reading)
+        let waits = |restoring: &Restoring| match restoring.phase {
+            Phase::Reading | Phase::Waiting => false,
+            Phase::Settling | Phase::Committing(_) => true,
+        };
+        self.restoring.as_ref().is_some_and(waits)
     }
 
     /// Whether a restore is on its way to the disk as a whole. What would be decided until it is
@@ -79,8 +119,7 @@ impl Node {
 
     /// Whether a restore can go on without anything happening first.
     pub(super) fn restore_can_go_on(&self) -> bool {
-        let reads = |restoring: &Restoring| restoring.phase == Phase::Reading;
-        self.restoring.as_ref().is_some_and(reads) && self.log.len() < AHEAD_MAX
+        self.restoring.as_ref().is_some_and(|restoring| self.may_read_on(restoring))
     }
 
     /// Does a little of the restore that is under way, and reads of it only when `may_read` says
@@ -118,7 +157,12 @@ impl Node {
         if self.space != Space::Enough {
             return Err(disk_full());
         }
-        if restoring.phase == Phase::Reading && may_read && self.log.len() < AHEAD_MAX {
+        let applied = self.state.applied();
+        while let Some(&(_, bytes)) = restoring.ahead.front().filter(|(at, _)| *at <= applied) {
+            restoring.ahead_bytes -= bytes;
+            restoring.ahead.pop_front();
+        }
+        if may_read && self.may_read_on(restoring) {
             self.read_restore(restoring)?;
         }
         if restoring.phase == Phase::Settling && !self.may_be_owed() {
@@ -130,17 +174,34 @@ impl Node {
         Ok(())
     }
 
+    fn may_read_on(&self, restoring: &Restoring) -> bool {
+        let has_room = self.log.len() < AHEAD_MAX && restoring.ahead_bytes < AHEAD_MAX_BYTES;
+        restoring.phase == Phase::Reading && has_room
+    }
+
     fn read_restore(&mut self, restoring: &mut Restoring) -> Result<(), Response> {
-        let from = restoring.restore.at();
-        while restoring.restore.at() - from < TURN_BYTES {
-            let not_ready = self.not_ready();
-            let next = restoring.restore.next(&self.view(&not_ready), restoring.id)?;
-            let Some(part) = next else {
-                restoring.phase = Phase::Settling;
-                break;
-            };
-            restoring.has_staged = true;
-            self.append(Record::RestorePart(Box::new(part)), &restoring.restore.actor);
+        let not_ready = self.not_ready();
+        let from = restoring.restore.read_bytes();
+        while restoring.restore.read_bytes() - from < TURN_BYTES {
+            match restoring.restore.next(&self.view(&not_ready), restoring.id)? {
+                Next::Part(part) => {
+                    restoring.has_staged = true;
+                    let length = part.staged_bytes();
+                    let record = Record::RestorePart(part);
+                    let index = self.append(record, &restoring.restore.actor);
+                    restoring.ahead.push_back((index, length));
+                    restoring.ahead_bytes += length;
+                }
+                Next::Wants => {
+                    restoring.phase = Phase::Waiting;
+                    self.effects.push_back(Effect::ReadBody(restoring.request));
+                    break;
+                }
+                Next::Done => {
+                    restoring.phase = Phase::Settling;
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -270,16 +331,17 @@ mod tests {
         sync(&mut node);
         let jobs: Vec<String> = (0..5_000).map(|number| job(&format!("job{number}"))).collect();
         restore(&mut node, &format!("[{}]", jobs.join(",")));
-        assert!(node.log.len() <= 2 + TURN_BYTES / job("job0").len(), "{}", node.log.len());
+        let a_turn = 2 + TURN_BYTES as usize / job("job0").len();
+        assert!(node.log.len() <= a_turn, "{}", node.log.len());
         ask(&mut node, Method::Post, "/v1/jobs", &job("other"));
         let mut turns = 0;
         while node.restore_can_go_on() {
             let (now, before) = (node.now, node.log.len());
             node.handle(Input::Tick, now);
-            assert!(node.log.len() - before <= 2 + TURN_BYTES / job("job0").len());
+            assert!(node.log.len() - before <= a_turn);
             turns += 1;
         }
-        assert!(node.log.len() < AHEAD_MAX + TURN_BYTES / 64, "{} on the way", node.log.len());
+        assert!(node.log.len() < AHEAD_MAX + a_turn, "{} on the way", node.log.len());
         assert!(turns > 2, "{turns}");
         assert_eq!(statuses(&finish(&mut node)), [201, 200]);
         assert_eq!(node.state().jobs_by_name().len(), 5_002);
@@ -309,5 +371,153 @@ mod tests {
         restore(&mut node, &format!("[{}]", job("b")));
         assert_eq!(statuses(&finish(&mut node)), [503]);
         assert!(node.state().job_named("b").is_none());
+    }
+
+    const UPLOAD: RequestId = RequestId(9);
+
+    /// Begins a restore whose body comes in pieces.
+    fn upload(node: &mut Node) {
+        let request = crate::http::Request {
+            method: Method::Post,
+            path: "/v1/restore".into(),
+            query: Vec::new(),
+            headers: crate::http::Headers::default(),
+            body: Vec::new(),
+            host: None,
+            version_10: false,
+        };
+        let (who, role) = ("test".into(), Some(api::Role::Admin));
+        let peer = api::Peer { role, who, on_unix_socket: true };
+        let now = node.now;
+        node.handle(Input::Upload { id: UPLOAD, peer, request: Box::new(request) }, now);
+    }
+
+    /// Turns until it has read all there is; whether it wants more. What is durable is told.
+    fn read_on(node: &mut Node, answers: &mut Vec<Response>) -> bool {
+        let mut wants = 0;
+        loop {
+            let is_want = |effect: &Effect| matches!(effect, Effect::ReadBody(UPLOAD));
+            wants += node.effects.iter().filter(|effect| is_want(effect)).count();
+            node.effects.retain(|effect| !is_want(effect));
+            if !sync_one(node, answers) {
+                if !node.restore_can_go_on() {
+                    break;
+                }
+                let now = node.now;
+                node.handle(Input::Tick, now);
+            }
+        }
+        assert!(wants <= 1, "{wants} wishes for one piece");
+        wants == 1
+    }
+
+    fn piece(node: &mut Node, bytes: &str, is_last: bool) {
+        let now = node.now;
+        let piece = BodyPiece { bytes: bytes.into(), is_last };
+        node.handle(Input::Body(UPLOAD, Some(piece)), now);
+    }
+
+    #[test]
+    fn a_body_in_pieces_is_asked_for_as_it_is_read_and_in_force_at_its_end() {
+        let body = format!("[{}, {}]", job("b"), job("c"));
+        for cut in 0..=body.len() {
+            let mut node = leading(&every_second(), 0);
+            sync(&mut node);
+            let mut answers = Vec::new();
+            upload(&mut node);
+            for (bytes, is_last) in [(&body[..cut], false), (&body[cut..], true)] {
+                assert!(read_on(&mut node, &mut answers), "at {cut}");
+                assert!(node.state().job_named("b").is_none() && answers.is_empty());
+                piece(&mut node, bytes, is_last);
+            }
+            assert!(!read_on(&mut node, &mut answers), "at {cut}: there is no more");
+            answers.extend(finish(&mut node));
+            assert_eq!(statuses(&answers), [200], "at {cut}");
+            assert!(node.state().job_named("c").is_some());
+        }
+    }
+
+    /// Whoever sends without end is held back by what is not durable yet, as by what is not read.
+    #[test]
+    fn no_more_is_asked_for_than_can_be_staged() {
+        let mut node = leading(&every_second(), 0);
+        sync(&mut node);
+        upload(&mut node);
+        let note = "x".repeat(4_000);
+        let mut pieces = 0;
+        loop {
+            while node.restore_can_go_on() {
+                let now = node.now;
+                node.handle(Input::Tick, now);
+            }
+            let wants = node.effects.iter().any(|e| matches!(e, Effect::ReadBody(_)));
+            if !wants {
+                break;
+            }
+            node.effects.retain(|e| !matches!(e, Effect::ReadBody(_)));
+            let begin = if pieces == 0 { "[" } else { "," };
+            let long = job(&format!("job{pieces}")).replace("new", &note);
+            piece(&mut node, &format!("{begin}{long}"), false);
+            pieces += 1;
+        }
+        let bytes = pieces * note.len();
+        assert!(pieces > 10 && bytes < 1_200_000, "{bytes} bytes in {pieces} pieces on the way");
+        assert!(read_on(&mut node, &mut Vec::new()), "it goes on when that is durable");
+    }
+
+    fn snapshot_bytes(node: &Node) -> usize {
+        node.state().snapshot().iter().map(Vec::len).sum()
+    }
+
+    #[test]
+    fn a_body_that_stops_anywhere_leaves_nothing_behind_and_room_for_another() {
+        let body = format!("[{}, {}]", job("b"), job("c"));
+        for cut in 0..=body.len() {
+            let mut node = leading(&every_second(), 0);
+            sync(&mut node);
+            let (mut answers, before) = (Vec::new(), snapshot_bytes(&node));
+            upload(&mut node);
+            assert!(read_on(&mut node, &mut answers));
+            piece(&mut node, &body[..cut], false);
+            assert!(read_on(&mut node, &mut answers));
+            let now = node.now;
+            node.handle(Input::Body(UPLOAD, None), now);
+            answers.extend(sync(&mut node));
+            assert_eq!(statuses(&answers), [400], "at {cut}: to nobody");
+            assert_eq!(node.state().jobs_by_name().len(), 1, "at {cut}");
+            let left = snapshot_bytes(&node);
+            assert!(left < before + 16, "at {cut}: {left} bytes are left of {before}");
+            restore(&mut node, &format!("[{}]", job("d")));
+            assert_eq!(statuses(&finish(&mut node)), [200], "at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_does_not_lead_or_cannot_keep_it_refuses_a_body_before_it_comes() {
+        for (what, status, part) in [
+            ("follows", 503, "ask the leader itself"),
+            ("full", 503, "is full"),
+            ("stops", 503, ""),
+        ] {
+            let mut node = leading(&every_second(), 0);
+            sync(&mut node);
+            let now = node.now;
+            match what {
+                "follows" => node.established = None,
+                "full" => node.handle(Input::Space(Space::Low), now),
+                _ => node.leaving = Leaving::Stopping,
+            }
+            upload(&mut node);
+            let mut found = Vec::new();
+            while let Some(effect) = node.poll_effect() {
+                assert!(!matches!(effect, Effect::ReadBody(_)), "{what}");
+                if let Effect::Reply(UPLOAD, response) = effect {
+                    found.push(response);
+                }
+            }
+            assert_eq!(statuses(&found), [status], "{what}");
+            let crate::http::Body::Bytes(body) = &found[0].body else { panic!("{found:?}") };
+            assert!(String::from_utf8_lossy(body).contains(part), "{found:?}");
+        }
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn sync_one(node: &mut Node, answers: &mut Vec<Response>) -> bool {
             Effect::Snapshot(..)
             | Effect::ReadOutputs(..)
             | Effect::ReadRecords(_)
+            | Effect::ReadBody(_)
             | Effect::ReadSnapshot(..)
             | Effect::Send(..)
             | Effect::StreamReady(_)

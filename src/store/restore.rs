@@ -11,13 +11,14 @@ use std::rc::Rc;
 use super::jobs::{Counts, Past};
 use super::record::{JobPut, RestoreCommit, RestorePart};
 use super::snapshot::{decode_counts, encode_counts};
-use super::{Change, State};
+use super::{Change, JOBS_MAX, State};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ident::{Index, JobId};
 use crate::time::Wall;
 
-/// Most bytes that staged jobs may take.
-pub const STAGED_MAX_BYTES: usize = 512 * 1024 * 1024;
+/// Most bytes that staged jobs may take: what the longest restore, of a GiB, can make of the most
+/// jobs that there may be.
+pub const STAGED_MAX_BYTES: usize = 1024 * 1024 * 1024 + JOBS_MAX * 512;
 
 /// What became of a job in a restore.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

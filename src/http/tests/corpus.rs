@@ -429,23 +429,6 @@ fn each_size_limit_holds_to_the_byte() {
 }
 
 #[test]
-fn one_path_may_take_larger_bodies() {
-    let limits =
-        Limits { body_max_bytes: 10, larger_body: Some(("/v1/jobs", 20)), ..Limits::default() };
-    let others = Limits { larger_body: Some(("/v1/job", 20)), ..limits.clone() };
-    let known = |bytes: usize| post(&[&format!("Content-Length: {bytes}")], &"x".repeat(bytes));
-    let chunks = |bytes: usize| {
-        chunked(&format!("1\r\nx\r\n{:x}\r\n{}\r\n0\r\n\r\n", bytes - 1, "x".repeat(bytes - 1)))
-    };
-    for (limits, max) in [(&limits, 20), (&others, 10)] {
-        for make in [&known as &dyn Fn(usize) -> Vec<u8>, &chunks] {
-            assert_eq!(statuses_with(limits, &make(max)), [200], "{max}");
-            assert_eq!(statuses_with(limits, &make(max + 1)), [413], "over {max}");
-        }
-    }
-}
-
-#[test]
 fn a_body_too_large_is_refused_before_it_comes() {
     let mut peer = Peer::new();
     peer.feed(&post(&["Content-Length: 1048577", "Expect: 100-continue"], ""));

@@ -153,6 +153,7 @@ impl Group {
                 Effect::Halt(why) => panic!("{me}: {why}"),
                 Effect::Reply(..)
                 | Effect::ReadOutputs(..)
+                | Effect::ReadBody(_)
                 | Effect::StreamReady(_)
                 | Effect::CompactRuns(_)
                 | Effect::Launcher(_)

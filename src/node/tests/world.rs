@@ -13,7 +13,7 @@ use super::oracle::Oracle;
 use crate::api::{HostRule, Peer, Role};
 use crate::cluster::Timing;
 use crate::cron::{Zone, Zones};
-use crate::http::{Body, Headers, Method, Request, Response};
+use crate::http::{Body, BodyPiece, Headers, Method, Request, Response};
 use crate::ident::{ClusterId, Epoch, Index, NodeId, RequestId, StoreId, StreamId};
 use crate::node::{Batch, Effect, Input, Node, PATIENCE, Produced, Raw, Settings, Space};
 use crate::rng::{Rng, stable_hash};
@@ -42,6 +42,10 @@ pub(super) struct World {
     asked: BTreeMap<u64, Asked>,
     /// Long answers that are being read, and what has come of each.
     streams: BTreeMap<StreamId, Vec<u8>>,
+    /// What is still to come of the bodies of restores, and which of them is waited for.
+    uploads: BTreeMap<RequestId, Vec<u8>>,
+    upload_rng: Rng,
+    wanted: Option<RequestId>,
     /// Whether the node knows that its disk is full.
     told_full: bool,
     /// The last backup that was read to its end.
@@ -127,6 +131,9 @@ impl World {
             oracle: Oracle::new(),
             asked: BTreeMap::new(),
             streams: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            upload_rng: Rng::new(!seed),
+            wanted: None,
             told_full: false,
             backup: None,
             refused: Vec::new(),
@@ -364,12 +371,17 @@ impl World {
             self.launcher.agent_died(&mut self.rng, now);
             self.asked.clear();
             self.streams.clear();
+            self.uploads.clear();
+            self.wanted = None;
             self.observe();
         }
     }
 
     /// What the loop does at the end of each turn.
     fn turn(&mut self) {
+        if self.upload_rng.chance(1, 2) {
+            self.upload();
+        }
         let now = self.now();
         let due = self.node.as_ref().is_some_and(|node| {
             node.poll_timeout().is_some_and(|at| at <= now.mono)
@@ -408,6 +420,10 @@ impl World {
                 Effect::ReadOutputs(id, list) => self.disk.push(Work::ReadOutputs(id, list)),
                 Effect::ReadRecords(_) | Effect::ReadSnapshot(..) | Effect::Send(..) => {
                     panic!("nobody else is there")
+                }
+                Effect::ReadBody(id) => {
+                    assert!(self.uploads.contains_key(&id), "nothing is left of it");
+                    assert_eq!(self.wanted.replace(id), None, "it is asked for once");
                 }
                 Effect::StreamReady(id) => self.read_stream(id),
                 Effect::Halt(why) => panic!("{why}"),
@@ -518,21 +534,49 @@ impl World {
         };
         let changes = method != Method::Get && !path.ends_with("/leave");
         self.asked.insert(id, Asked { method: method.clone(), path: path.clone(), changes });
+        let comes_in_pieces = path == "/v1/restore" && self.upload_rng.chance(1, 2);
+        let mut body = body.into_bytes();
+        if comes_in_pieces {
+            self.uploads.insert(RequestId(id), std::mem::take(&mut body));
+        }
         let request = Request {
             method,
             path,
             query,
             headers: Headers::default(),
-            body: body.into_bytes(),
+            body,
             host: Some("localhost".into()),
             version_10: false,
         };
         let peer = Peer { role: Some(Role::Admin), who: format!("r{id}"), on_unix_socket: true };
-        self.input(Input::Request { id: RequestId(id), peer, request: Box::new(request) });
+        let (id, request) = (RequestId(id), Box::new(request));
+        self.input(match comes_in_pieces {
+            true => Input::Upload { id, peer, request },
+            false => Input::Request { id, peer, request },
+        });
+    }
+
+    /// Gives a piece of a body that is waited for. Some clients leave in the middle.
+    fn upload(&mut self) {
+        let Some(id) = self.wanted.take() else { return };
+        let mut rest = self.uploads.remove(&id).expect("some is left");
+        if self.upload_rng.chance(1, 40) {
+            self.input(Input::Body(id, None));
+            return;
+        }
+        let length = self.upload_rng.below(1 + rest.len() as u64) as usize;
+        let bytes: Vec<u8> = rest.drain(..length).collect();
+        let is_last = rest.is_empty();
+        if !is_last {
+            self.uploads.insert(id, rest);
+        }
+        self.input(Input::Body(id, Some(BodyPiece { bytes, is_last })));
     }
 
     fn answered(&mut self, id: RequestId, response: Response) {
         let asked = self.asked.remove(&id.0).expect("each request is answered once");
+        self.uploads.remove(&id);
+        self.wanted = self.wanted.filter(|&wanted| wanted != id);
         self.oracle.counts.answers += 1;
         let what = format!("{} {} as r{id}", asked.method.name(), asked.path);
         assert_ne!(response.status, 500, "{what}: {response:?}");
@@ -668,6 +712,7 @@ impl World {
             Effect::ReadOutputs(stream, list) => stream.0 << 8 | list.len() as u64,
             Effect::ReadRecords(index) | Effect::ReadSnapshot(_, index, _) => index.0,
             Effect::Send(to, _) => u64::from(to.get()),
+            Effect::ReadBody(id) => id.0,
             Effect::StreamReady(stream) => stream.0,
             Effect::Halt(why) => stable_hash(why.as_bytes()),
             Effect::CompactRuns(live) => live.len() as u64,

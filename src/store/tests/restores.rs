@@ -116,7 +116,7 @@ fn what_is_staged_is_bounded() {
     let part = |restore| {
         let facts =
             Facts { disabled: false, forbid: false, per_node: false, keep: 1, ..Facts::default() };
-        let (spec, timing) = (vec![b'x'; 32 << 20], timing("day"));
+        let (spec, timing) = (vec![0; 32 << 20], timing("day"));
         let put = JobPut { name: "a".into(), spec, timing, facts, mark: None, anchor: None };
         let counts = Counts::default();
         RestorePart { restore, put, counts, created: None, updated: None }

@@ -485,7 +485,7 @@ impl World {
                 self.machines[at].exiting = true;
                 return;
             }
-            Effect::StreamReady(_) => return,
+            Effect::ReadBody(_) | Effect::StreamReady(_) => return,
             Effect::Log(note) => {
                 if self.told {
                     println!("    n{}: {} {:?}", at + 1, note.message, note.fields);
