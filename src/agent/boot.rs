@@ -13,10 +13,9 @@ use super::space;
 use super::storage::FileStorage;
 use crate::cluster::Promise;
 use crate::ident::{Boot, ClusterId, Epoch, Index, NodeId, StoreId};
-use crate::journal::storage::Storage;
 use crate::journal::{
-    Hard, HardFile, Journal, OpenError, Owner, Record, RunsLog, Settings, StorageError,
-    TAILS_MAX_BYTES, WriteError,
+    Blocks, Hard, HardFile, Journal, OpenError, Owner, Record, RunsLog, Settings, Storage,
+    StorageError, TAILS_MAX_BYTES, WriteError,
 };
 use crate::node::{Found, Identity};
 use crate::run::runs_log::RunsRecord;
@@ -114,20 +113,28 @@ pub(super) struct Opened {
 
 /// What the disk thread writes.
 #[derive(Debug)]
-pub(super) struct Files {
-    pub(super) storage: FileStorage,
+pub(super) struct Files<S = FileStorage> {
+    pub(super) storage: S,
     pub(super) hard: Hard,
     pub(super) hard_file: HardFile,
     pub(super) journal: Journal,
     pub(super) runs: RunsLog,
 }
 
-/// What a data directory holds, as [`Opened`] has it.
-struct Contents {
-    files: Files,
-    found: Found,
+/// What a data directory holds, as [`Opened`] has it, but for what it lies on.
+pub(super) struct Contents {
+    pub(super) files: Files<()>,
+    pub(super) found: Found,
     remarks: Vec<String>,
     warnings: Vec<&'static str>,
+}
+
+impl Files<()> {
+    /// The same on that storage.
+    pub(super) fn on<S>(self, storage: S) -> Files<S> {
+        let Files { storage: (), hard, hard_file, journal, runs } = self;
+        Files { storage, hard, hard_file, journal, runs }
+    }
 }
 
 /// Opens the data directory at `path`; makes it when it isn't there.
@@ -141,40 +148,56 @@ pub(super) fn open(path: &Path) -> Result<Opened, BootError> {
     if dir.metadata(UNFINISHED).map_err(failed("open"))?.is_some() {
         return Err(BootError::Unfinished);
     }
-    let mut contents = read(&dir);
-    let mut given_up = None;
-    if contents.as_ref().is_err_and(BootError::is_full) && space::release(&dir).unwrap_or(false) {
-        given_up = Some("the disk was full; the ballast was given up to start all the same".into());
-        contents = read(&dir);
-    }
+    let top = dir.try_clone().map_err(failed("open"))?;
     let full = |error: BootError| if error.is_full() { BootError::Full } else { error };
-    let Contents { files, found, mut remarks, warnings } = contents.map_err(full)?;
-    remarks.extend(given_up);
-    Ok(Opened { dir, lock, files, found, remarks, warnings })
+    let mut storage = FileStorage::open(top).map_err(failed("write to")).map_err(full)?;
+    let contents = read_somehow(&mut storage, |storage| {
+        let identity = identity(&dir, storage)?;
+        read(storage, identity)
+    })?;
+    let Contents { files, found, remarks, warnings } = contents;
+    Ok(Opened { dir, lock, files: files.on(storage), found, remarks, warnings })
 }
 
-/// Reads what the directory holds and makes it durable.
-fn read(dir: &Dir) -> Result<Contents, BootError> {
-    let failed = |what| move |error| BootError::Directory(what, error);
-    let top = dir.try_clone().map_err(failed("open"))?;
-    let mut storage = FileStorage::open(top).map_err(failed("write to"))?;
-    let (mut hard, mut hard_file, hard_bad) = identity(dir, &mut storage)?;
+/// Reads what is on `storage` by `read`; when there is no room for that, once more without the
+/// ballast.
+pub(super) fn read_somehow<S: Blocks>(
+    storage: &mut S,
+    mut read: impl FnMut(&mut S) -> Result<Contents, BootError>,
+) -> Result<Contents, BootError> {
+    let mut contents = read(storage);
+    if contents.as_ref().is_err_and(BootError::is_full) && space::release(storage) {
+        contents = read(storage);
+        if let Ok(contents) = &mut contents {
+            let what = "the disk was full; the ballast was given up to start all the same";
+            contents.remarks.push(what.into());
+        }
+    }
+    contents.map_err(|error| if error.is_full() { BootError::Full } else { error })
+}
+
+/// Reads what is on `storage`, and makes it durable. `identity` tells whose it is, and whether one
+/// copy of that was bad.
+pub(super) fn read(
+    storage: &mut dyn Storage,
+    (mut hard, mut hard_file, hard_bad): (Hard, HardFile, bool),
+) -> Result<Contents, BootError> {
     let settings = journal_settings(hard.owner());
     // Before either log is repaired: a start that is refused leaves both as they are.
     let mut runs = Vec::new();
-    let part = RunsLog::inspect(&storage, hard.store, &mut |raw| {
+    let part = RunsLog::inspect(storage, hard.store, &mut |raw| {
         let record = RunsRecord::decode(raw.kind, raw.schema, raw.payload);
         runs.push(record.map_err(|error| error.to_string())?);
         Ok(())
     });
     part.wrong.map_or(Ok(()), Err)?;
     let (mut replay, mut records) = (Replay::new(), Vec::new());
-    let (journal, report) = Journal::open(&mut storage, settings, &mut |item| {
+    let (journal, report) = Journal::open(storage, settings, &mut |item| {
         records.extend(replay.take(item)?);
         Ok(())
     })?;
     let state = replay.into_state();
-    let (runs_log, runs_torn) = RunsLog::open(&mut storage, hard.store, &mut |_| Ok(()))?;
+    let (runs_log, runs_torn) = RunsLog::open(storage, hard.store, &mut |_| Ok(()))?;
     // Last of all: a start that is refused does not count, and leaves the directory as it is.
     hard.boot = next_boot(hard.boot);
     // If one copy of the identity was lost, it may have been the newer one, with a promise that
@@ -184,7 +207,7 @@ fn read(dir: &Dir) -> Result<Contents, BootError> {
     if hard.promised_epoch < epoch {
         (hard.promised_epoch, hard.promised_to) = (epoch, Some(hard.node));
     }
-    hard_file.store(&mut storage, &hard).map_err(BootError::Write)?;
+    hard_file.store(storage, &hard).map_err(BootError::Write)?;
     let mut remarks = Vec::new();
     for torn in report.torn.iter().chain(&runs_torn) {
         let (bytes, place, kept) = (torn.bytes, &torn.file, &torn.kept_as);
@@ -208,7 +231,7 @@ fn read(dir: &Dir) -> Result<Contents, BootError> {
     };
     let checkpoint = journal.snapshot().map(|meta| meta.seam.index).zip(journal.snapshot_digest());
     let found = Found { identity, state, records, runs, checkpoint };
-    let files = Files { storage, hard, hard_file, journal, runs: runs_log };
+    let files = Files { storage: (), hard, hard_file, journal, runs: runs_log };
     Ok(Contents { files, found, remarks, warnings })
 }
 

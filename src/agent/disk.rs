@@ -263,7 +263,12 @@ impl Thread {
     /// Makes a group durable and says so; keeps it when there is no room for it. Returns whether
     /// it is durable.
     fn commit(&mut self, mut group: Group) -> Result<bool, WriteError> {
-        match self.write(&mut group) {
+        let has_snapshot = self.snapshot.is_some();
+        let (written, gave_up) = group.write_somehow(&mut self.files, &mut self.room, has_snapshot);
+        if gave_up {
+            self.give_up_snapshot(WriteError::NoSpace)?;
+        }
+        match written {
             Ok(()) => {}
             Err(WriteError::NoSpace) => {
                 self.stuck = Some(group);
@@ -282,23 +287,8 @@ impl Thread {
         Ok(true)
     }
 
-    /// Writes a group; when there is no room for it, once more with what can be given up.
-    fn write(&mut self, group: &mut Group) -> Result<(), WriteError> {
-        match group.write(&mut self.files) {
-            Err(WriteError::NoSpace) => {}
-            done => return done,
-        }
-        let mut made_room = self.room.release();
-        if self.snapshot.is_some() {
-            self.files.journal.snapshot_abort(&mut self.files.storage)?;
-            self.give_up_snapshot(WriteError::NoSpace)?;
-            made_room = true;
-        }
-        if made_room { group.write(&mut self.files) } else { Err(WriteError::NoSpace) }
-    }
-
     fn look(&mut self) {
-        let news = self.room.look();
+        let news = self.room.look(&mut self.files.storage);
         self.tell_space(news);
     }
 

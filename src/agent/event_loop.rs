@@ -115,13 +115,12 @@ impl Agent {
                 .map_err(failed("wait for events"))?;
         }
         let waker = Waker::new(poll.registry(), DISK).map_err(failed("make a waker"))?;
-        let room_dir = opened.dir.try_clone().map_err(failed("open the data directory"))?;
-        let (room, remark) = Room::open(room_dir, settings.ballast_bytes);
+        let mut files = opened.files;
+        let (room, remark) = Room::open(&mut files.storage, settings.ballast_bytes);
         if let Some(what) = remark {
             log.say(Level::Warn, "found at the start", vec![("what", what)]);
         }
-        let disk =
-            Disk::start(opened.files, room, Arc::new(waker)).map_err(failed("start a thread"))?;
+        let disk = Disk::start(files, room, Arc::new(waker)).map_err(failed("start a thread"))?;
         let zones = Rc::new(FileZones::system());
         let seed = random::u64().map_err(failed("draw a random number"))?;
         let node_settings = open::node_settings(settings, &zones, seed, opened.warnings);

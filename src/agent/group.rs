@@ -4,8 +4,9 @@
 //! full disk stops it between two of these; it goes on there when it is written again.
 
 use super::boot::Files;
+use super::space::Room;
 use crate::ident::{Index, Ticket};
-use crate::journal::{Record, WriteError, in_groups};
+use crate::journal::{Blocks, Record, Storage, WriteError, in_groups};
 use crate::node::{Batch, Durable, Raw};
 use crate::run::runs_log;
 use crate::store::SCHEMA;
@@ -33,11 +34,36 @@ impl Group {
         self.batches.is_empty()
     }
 
+    /// Makes all of it durable that is not yet; when there is no room, once more with what can be
+    /// given up: the ballast, and a snapshot if one is being written. Returns whether that was.
+    ///
+    /// # Errors
+    /// After [`WriteError::NoSpace`] it may be called again.
+    pub(super) fn write_somehow<S: Blocks>(
+        &mut self,
+        files: &mut Files<S>,
+        room: &mut Room,
+        has_snapshot: bool,
+    ) -> (Result<(), WriteError>, bool) {
+        match self.write(files) {
+            Err(WriteError::NoSpace) => {}
+            done => return (done, false),
+        }
+        let has_room = room.release(&mut files.storage) || has_snapshot;
+        if has_snapshot {
+            if let Err(error) = files.journal.snapshot_abort(&mut files.storage) {
+                return (Err(error), false);
+            }
+        }
+        let done = if has_room { self.write(files) } else { Err(WriteError::NoSpace) };
+        (done, has_snapshot)
+    }
+
     /// Makes all of it durable that is not yet.
     ///
     /// # Errors
     /// After [`WriteError::NoSpace`] it may be called again.
-    pub(super) fn write(&mut self, files: &mut Files) -> Result<(), WriteError> {
+    fn write<S: Storage>(&mut self, files: &mut Files<S>) -> Result<(), WriteError> {
         let Files { storage, hard, hard_file, journal, runs } = files;
         let promises = self.batches.iter().filter_map(|batch| batch.promise);
         for promise in promises.skip(self.promises) {
@@ -71,7 +97,10 @@ impl Group {
     }
 
     /// What is to be said of each batch when all is durable, in order.
-    pub(super) fn completions(&self, files: &Files) -> impl Iterator<Item = Durable> + use<'_> {
+    pub(super) fn completions<S>(
+        &self,
+        files: &Files<S>,
+    ) -> impl Iterator<Item = Durable> + use<'_, S> {
         let all = Durable {
             ticket: Ticket::default(),
             journal_bytes: files.journal.bytes_since_snapshot(),

@@ -6,11 +6,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::journal::storage::{Storage, StorageError, Stored};
-use crate::sys::file::{Access, Dir};
+use crate::journal::storage::{Blocks, Storage, StorageError, Stored};
+use crate::rng::Rng;
+use crate::sys::file::{Access, Dir, allocate};
 
 /// The folder of segments in a data directory.
 const FOLDER: &str = "journal";
+/// How much is written at once to keep room where there is no other way.
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// One data directory.
 #[derive(Debug)]
@@ -134,6 +137,55 @@ impl Storage for FileStorage {
             Err(error) => Err(failed("remove", file, &error)),
         }
     }
+}
+
+impl Blocks for FileStorage {
+    fn free_bytes(&self) -> Stored<u64> {
+        let space = self.top.space().map_err(|error| failed("look at", ".", &error))?;
+        Ok(space.free_bytes)
+    }
+
+    fn reserve(&mut self, file: &str, bytes: u64) -> Stored<()> {
+        // Not kept open: a file that is removed gives up its blocks when nobody has it any more.
+        let (dir, name) = self.place(file);
+        let made = dir.file(name, Access::CreateNew).map_err(|e| failed("create", file, &e))?;
+        let kept = match allocate(&made, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => write_out(&made, bytes),
+            kept => kept,
+        };
+        kept.map_err(|error| failed("reserve", file, &error))
+    }
+
+    fn reserved_bytes(&self, file: &str) -> Stored<u64> {
+        let (dir, name) = self.place(file);
+        match dir.metadata(name) {
+            Ok(Some(found)) if !found.is_file => {
+                let detail = "it is no file".to_owned();
+                Err(StorageError::Other { op: "use", file: file.to_owned(), detail })
+            }
+            Ok(Some(found)) if found.taken_bytes >= found.length => Ok(found.length),
+            Ok(Some(_)) => Ok(0),
+            Ok(None) => Err(StorageError::NotFound),
+            Err(error) => Err(failed("look at", file, &error)),
+        }
+    }
+}
+
+/// Gives `file` its blocks where a file system cannot do that but by writing them: what no file
+/// system can make smaller.
+fn write_out(file: &File, bytes: u64) -> io::Result<()> {
+    let mut rng = Rng::new(bytes);
+    let mut at = 0;
+    while at < bytes {
+        let mut block: Vec<u8> = std::iter::repeat_with(|| rng.next_u64().to_le_bytes())
+            .take(WRITE_BYTES / 8)
+            .flatten()
+            .collect();
+        block.truncate(usize::try_from(bytes - at).unwrap_or(WRITE_BYTES).min(WRITE_BYTES));
+        file.write_all_at(&block, at)?;
+        at += block.len() as u64;
+    }
+    file.sync_data()
 }
 
 /// A data directory that is only looked at, perhaps beside the agent that writes it. Nothing is
@@ -271,6 +323,31 @@ fn failed(op: &'static str, file: &str, error: &io::Error) -> StorageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_reserved_owns_its_blocks_however_it_is_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let mut disk = FileStorage::open(dir.try_clone().unwrap()).unwrap();
+        for bytes in [1, 1 << 20, (1 << 20) + 4_097] {
+            for by_writing in [false, true] {
+                match by_writing {
+                    false => disk.reserve("kept", bytes).unwrap(),
+                    true => {
+                        let file = dir.file("kept", Access::CreateNew).unwrap();
+                        write_out(&file, bytes).unwrap();
+                    }
+                }
+                let made = dir.metadata("kept").unwrap().unwrap();
+                assert!(made.length == bytes && made.taken_bytes >= bytes, "{made:?}");
+                assert_eq!(disk.reserved_bytes("kept"), Ok(bytes));
+                disk.remove("kept").unwrap();
+                assert_eq!(disk.reserved_bytes("kept"), Err(StorageError::NotFound));
+            }
+        }
+        dir.file("holes", Access::CreateNew).unwrap().set_len(1 << 20).unwrap();
+        assert_eq!(disk.reserved_bytes("holes"), Ok(0));
+    }
 
     #[test]
     fn a_directory_that_is_looked_at_is_not_changed_and_read_as_it_was() {

@@ -34,7 +34,7 @@ pub use recovery::{Report, Torn};
 pub use runs_log::{RunsLog, RunsRecord};
 pub use segment::Owner;
 pub use snapshot::{CHUNK_MAX_BYTES, Origin, SnapshotMeta, SnapshotReader};
-pub use storage::{Storage, StorageError};
+pub use storage::{Blocks, Storage, StorageError};
 pub use tails::{Extract, Outputs, TAILS_MAX_BYTES};
 
 use crate::ident::{Digest, Epoch, Index};

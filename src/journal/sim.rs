@@ -6,9 +6,9 @@
 //! [`Survival`] says, down to single sectors. Steps (calls that change something) are counted,
 //! and a [`Fault`] can be set for any one. Model: redb's `tests/crash_consistency.rs`.
 
-use super::storage::{Storage, StorageError, Stored};
+use super::storage::{Blocks, Storage, StorageError, Stored};
 use crate::rng::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a disk writes as a whole, in bytes.
 pub const SECTOR_BYTES: u64 = 512;
@@ -222,10 +222,22 @@ impl SimStorage {
     }
 
     fn room(&self, id: usize, at: Option<u64>, wanted: usize) -> usize {
-        let Some(capacity) = self.capacity else { return wanted };
-        let used: usize = self.live.values().map(|&id| self.files[id].live.len()).sum();
         let overwritten = at.map_or(0, |at| self.files[id].live.len().saturating_sub(at as usize));
-        wanted.min((capacity as usize).saturating_sub(used) + overwritten)
+        wanted.min(self.free().saturating_add(overwritten))
+    }
+
+    /// What is left of the capacity. What was removed takes its room until that is durable.
+    fn free(&self) -> usize {
+        let Some(capacity) = self.capacity else { return usize::MAX };
+        let named: BTreeSet<usize> =
+            self.live.values().chain(self.durable.values()).copied().collect();
+        let used: usize = named.iter().map(|&id| self.files[id].live.len()).sum();
+        (capacity as usize).saturating_sub(used)
+    }
+
+    /// How many bytes all files have.
+    pub fn used_bytes(&self) -> u64 {
+        self.live.values().map(|&id| self.files[id].live.len() as u64).sum()
     }
 
     /// A step on names or lengths: done whole or not at all.
@@ -352,6 +364,29 @@ impl Storage for SimStorage {
             disk.change_name(NameChange::Unlink(file.to_owned()));
             Ok(())
         })
+    }
+}
+
+impl Blocks for SimStorage {
+    fn free_bytes(&self) -> Stored<u64> {
+        Ok(self.free() as u64)
+    }
+
+    fn reserve(&mut self, file: &str, bytes: u64) -> Stored<()> {
+        self.create_new(file)?;
+        let id = self.find(file)?;
+        if self.free() < bytes as usize {
+            return Err(StorageError::NoSpace);
+        }
+        self.whole("reserve", file, |disk| {
+            disk.files[id].live.resize(bytes as usize, 0);
+            disk.files[id].pending.push(Change::Truncate(bytes));
+            Ok(())
+        })
+    }
+
+    fn reserved_bytes(&self, file: &str) -> Stored<u64> {
+        self.length(file)
     }
 }
 

@@ -55,6 +55,23 @@ pub trait Storage {
     fn remove(&mut self, file: &str) -> Stored<()>;
 }
 
+/// A [`Storage`] that can keep some of the disk's room for later, as a file.
+pub trait Blocks: Storage {
+    /// How many bytes of the disk are free.
+    ///
+    /// # Errors
+    /// A [`StorageError`], here as in every method below.
+    fn free_bytes(&self) -> Stored<u64>;
+
+    /// Makes a file of so many bytes, each with room on the disk of its own; one of that name must
+    /// not exist. After an error it may be there, cut short.
+    fn reserve(&mut self, file: &str, bytes: u64) -> Stored<()>;
+
+    /// How many bytes `file` keeps: its length, or 0 where not each of them has room of its own.
+    /// What is no file is an error.
+    fn reserved_bytes(&self, file: &str) -> Stored<u64>;
+}
+
 /// What a [`Storage`] answers.
 pub type Stored<T> = Result<T, StorageError>;
 
