@@ -3,7 +3,7 @@
 //! in the same run, because only the ratio says anything on another machine. Asserts no times.
 //!
 //! `cargo bench --bench agent [-- [--runs N] [single] [thousand] [idle] [posts] [large]
-//! [snapshot] [disk]]`
+//! [snapshot] [disk] [restore]]`
 #![allow(clippy::expect_used, clippy::panic, reason = "what fails here fails the bench")]
 #![allow(clippy::print_stdout, reason = "the numbers are for the person")]
 
@@ -15,7 +15,6 @@ mod lateness;
 mod numbers;
 mod posts;
 
-use posts::Jobs;
 use std::path::Path;
 
 const RUNS: usize = 3;
@@ -28,7 +27,7 @@ fn main() {
     }
     let runs = args.iter().position(|arg| arg == "--runs").and_then(|at| args.get(at + 1));
     let runs = runs.map_or(RUNS, |runs| runs.parse().expect("--runs takes a number"));
-    let names = ["single", "thousand", "idle", "posts", "large", "snapshot", "disk"];
+    let names = ["single", "thousand", "idle", "posts", "large", "snapshot", "disk", "restore"];
     let any = args.iter().any(|arg| names.contains(&arg.as_str()));
     let wanted = |name: &str| !any || args.iter().any(|arg| arg == name);
 
@@ -43,9 +42,7 @@ fn main() {
         lateness::measure(&tools, lateness::THOUSAND, runs);
     }
     if wanted("posts") {
-        for (outstanding, jobs) in [(1, Jobs::Kept), (256, Jobs::Kept), (256, Jobs::New)] {
-            posts::measure(outstanding, jobs, runs);
-        }
+        posts::measure_all(Path::new(env!("CARGO_TARGET_TMPDIR")), runs);
     }
     if wanted("large") {
         large::measure(runs);
@@ -55,5 +52,8 @@ fn main() {
     }
     if wanted("disk") {
         large::disk(runs);
+    }
+    if wanted("restore") {
+        large::restore(runs);
     }
 }

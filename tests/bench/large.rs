@@ -37,6 +37,9 @@ const EXECUTIONS: u64 = 100;
 const FIRING: u64 = 200;
 const REST_S: u64 = 10;
 
+/// Jobs that are sent at once to be restored.
+const RESTORED_AT_ONCE: usize = 100;
+
 /// Jobs of the directory that is changed all the time, and who changes them.
 const DISK_JOBS: u64 = 100_000;
 const WRITERS: u64 = 16;
@@ -106,6 +109,56 @@ pub(crate) fn snapshot(tools: &Tools, runs: usize) {
         added.push(p99[0] - p99[1]);
     }
     println!("p99 during - p99 after: {} ms (aim below 20)", Spread::of(added));
+}
+
+/// How fast a restore is read, and for how long the agent does nothing else when all of it is put
+/// in force at once.
+pub(crate) fn restore(runs: usize) {
+    let jobs = std::env::var("BENCH_JOBS").map_or(JOBS, |n| n.parse().expect("a number"));
+    println!("\na restore of {jobs} jobs");
+    println!("run      jobs/s read   longest wait s   for 100,000 jobs");
+    let mut waits = Vec::new();
+    for number in 1..=runs {
+        let agent = Agent::start();
+        let mut connection = agent.unix().connect().expect("it listens");
+        let head = "POST /v1/restore HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked";
+        connection.send(format!("{head}\r\n\r\n").as_bytes()).expect("it is sent");
+        let start = Instant::now();
+        for first in (0..jobs).step_by(RESTORED_AT_ONCE) {
+            let last = jobs.min(first + RESTORED_AT_ONCE as u64);
+            let element = |job: u64| {
+                let Spec { name, schedule, command, note, .. } = spec_of(job);
+                let before = if job == 0 { "[" } else { "," };
+                let job = serde_json::json!({
+                    "name": name, "schedule": schedule, "command": command, "note": note,
+                });
+                format!("{before}{job}")
+            };
+            let text: String = (first..last).map(element).collect();
+            let chunk = format!("{:x}\r\n{text}\r\n", text.len());
+            connection.send(chunk.as_bytes()).expect("it is taken");
+        }
+        connection.send(b"1\r\n]\r\n0\r\n\r\n").expect("it is taken");
+        let read = jobs as f64 / start.elapsed().as_secs_f64();
+        let ended = AtomicBool::new(false);
+        let longest = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                connection.reply("POST").expect("a reply").expect(200);
+                ended.store(true, Ordering::Relaxed);
+            });
+            let mut longest = Duration::ZERO;
+            while !ended.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                agent.unix().get("/health").expect(200);
+                longest = longest.max(start.elapsed());
+            }
+            longest.as_secs_f64()
+        });
+        let each = longest * 100_000.0 / jobs as f64;
+        println!("{number} {read:15.0} {longest:16.2} {each:18.2}");
+        waits.push(each);
+    }
+    println!("all else waits {} s for 100,000 jobs", Spread::of(waits));
 }
 
 /// How much room a directory takes beside what is alive in it, while jobs are changed all the time
