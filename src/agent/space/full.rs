@@ -64,7 +64,7 @@ fn born() -> SimStorage {
         tails_max_bytes: crate::journal::TAILS_MAX_BYTES,
     };
     let mut journal = Journal::create(&mut disk, settings).unwrap();
-    let config = crate::store::Record::Config { cluster: hard.cluster, voters: vec![me()] };
+    let config = crate::store::Record::Config(crate::store::Servers::of(hard.cluster, vec![me()]));
     let payload = config.encode(crate::time::Wall(1), "genesis");
     let (kind, schema) = (config.kind(), crate::store::SCHEMA);
     let first = Record { index: Index(1), epoch: Epoch(0), kind, schema, payload: &payload };
@@ -90,7 +90,7 @@ fn batch(index: u64, epoch: u64) -> Batch {
         name: "a".into(),
         spec: vec![b'x'; SPEC_BYTES],
         timing: crate::schedule::timing(&crate::job::Spec::default()),
-        facts: Facts { disabled: false, forbid: false, per_node: true, keep: 1 },
+        facts: Facts { per_node: true, keep: 1, ..Facts::default() },
         mark: None,
         anchor: None,
     };
