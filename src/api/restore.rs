@@ -147,8 +147,9 @@ impl Restore {
     /// The record that puts all of it in force.
     ///
     /// # Errors
-    /// 400 when a job has a parent that would not be there; 409 when there would be too many jobs, or its key was used for something else; the answer
-    /// to a restore that was made with the same key and body.
+    /// 400 when a job has a parent that would not be there; 409 when there would be too many jobs,
+    /// or its key was used for something else; the answer to a restore that was made with the same
+    /// key and body.
     pub fn commit(&self, view: &View<'_>, id: u64) -> Result<RestoreCommit, Response> {
         let repeat = self.key.as_ref().and_then(|key| keys::repeat(view, key, self.pretty));
         if let Some(answer) = repeat {

@@ -119,7 +119,8 @@ impl ClockGuard {
         Now { wall: latest.map_or(now.wall, |latest| latest.min(now.wall)), ..now }
     }
 
-    /// By how much the clock was ahead of the time by which this node decides, when it was looked at.
+    /// By how much the clock was ahead of the time by which this node decides, when it was looked
+    /// at last.
     pub(super) fn ahead_ms(&self) -> i64 {
         self.last.wall.ms_since(self.deciding(self.last).wall)
     }

@@ -7,17 +7,15 @@
 use std::collections::BTreeMap;
 
 use super::Node;
-use super::effect::{Effect, Level, Produced, Word};
+use super::effect::{Effect, Level, Word};
 use super::requests::{OUTCOME_WAIT, overloaded_by};
 use crate::api::{self, Peer};
 use crate::http::{Body, Request, Response};
-use crate::ident::{Index, NodeId, RequestId, StreamId};
+use crate::ident::{Index, NodeId, RequestId};
 use crate::time::Mono;
 
 /// Most requests of clients that are forwarded and not answered.
 const FORWARDS_MAX: usize = 1_024;
-/// Most bytes of an answer that is made piece by piece, and at once when it is for another node.
-const WHOLE_MAX_BYTES: usize = 256 * 1024;
 /// Longest header field that an answer keeps which is too long to be sent.
 const KEPT_FIELD_MAX_BYTES: usize = 1_024;
 /// Most requests of other nodes that are not answered.
@@ -132,7 +130,11 @@ impl Node {
         let Some((to, number)) = self.forwards.foreign.remove(&id) else { return Some(answer) };
         let Response { status, mut headers, body } = answer;
         let body = match body {
-            Body::Stream(stream) => self.whole(stream),
+            // Nothing that is forwarded is answered by one.
+            Body::Stream(stream) => {
+                self.streams.remove(&stream);
+                None
+            }
             Body::Bytes(_) | Body::Empty => Some(body),
         };
         let applied = self.state.applied();
@@ -149,20 +151,6 @@ impl Node {
             told(headers, Response::error(status, "answer_too_long", sentence).body)
         });
         self.effects.push_back(Effect::Send(to, word));
-        None
-    }
-
-    /// All of a long answer at once; `None` when it is too long for that.
-    fn whole(&mut self, stream: StreamId) -> Option<Body> {
-        let mut body = Vec::new();
-        while body.len() <= WHOLE_MAX_BYTES {
-            match self.produce(stream, &mut body) {
-                Produced::More => {}
-                Produced::Done => return Some(Body::Bytes(body)),
-                Produced::Waiting | Produced::Cut => break,
-            }
-        }
-        self.streams.remove(&stream);
         None
     }
 

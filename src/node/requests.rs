@@ -111,27 +111,6 @@ impl Node {
         }
     }
 
-    /// Handles a request whose body is still to be asked for.
-    pub(super) fn upload(&mut self, id: RequestId, peer: &Peer, request: &Request) {
-        let not_ready = self.not_ready();
-        let response = match api::handle(&self.view(&not_ready), request, peer) {
-            Answer::Now(response) => response,
-            Answer::Forward => self.ask_the_leader(),
-            Answer::Restore(_) if self.leaving != Leaving::No => stopping(),
-            Answer::Restore(_) if self.is_handing_over() => about_to_go(),
-            Answer::Restore(_) if self.space != Space::Enough => disk_full(),
-            Answer::Restore(restore) => return self.begin_restore(id, restore),
-            Answer::Stream(..)
-            | Answer::Leave
-            | Answer::Transfer(_)
-            | Answer::Consistent
-            | Answer::Change(_) => {
-                Response::error(413, "body_too_large", "this takes no body that comes in pieces")
-            }
-        };
-        self.reply(id, response);
-    }
-
     /// Answers who waits for the record at `index`, and lets those go on who wait for its job.
     pub(super) fn answer_applied(&mut self, index: Index, change: &store::Change) {
         let requests = &mut self.requests;
@@ -469,7 +448,7 @@ impl Node {
     }
 }
 
-fn about_to_go() -> Response {
+pub(super) fn about_to_go() -> Response {
     api::unavailable("no_leader", "another node is about to lead; try again in a moment")
 }
 

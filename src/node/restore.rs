@@ -8,10 +8,10 @@
 use std::collections::VecDeque;
 
 use super::effect::{Effect, Level, Space};
-use super::requests::{clock_unsure, disk_full, overloaded_by, stopping};
+use super::requests::{about_to_go, clock_unsure, disk_full, overloaded_by, stopping};
 use super::{Leaving, Node};
-use crate::api::{self, Next, Restore};
-use crate::http::{BodyPiece, Response};
+use crate::api::{self, Answer, Next, Peer, Restore};
+use crate::http::{BodyPiece, Request, Response};
 use crate::ident::{Index, RequestId};
 use crate::store::{Change, Record, RestoreCommit};
 
@@ -55,6 +55,27 @@ impl Restoring {
 }
 
 impl Node {
+    /// Handles a request whose body is still to be asked for.
+    pub(super) fn upload(&mut self, id: RequestId, peer: &Peer, request: &Request) {
+        let not_ready = self.not_ready();
+        let response = match api::handle(&self.view(&not_ready), request, peer) {
+            Answer::Now(response) => response,
+            Answer::Forward => self.ask_the_leader(),
+            Answer::Restore(_) if self.leaving != Leaving::No => stopping(),
+            Answer::Restore(_) if self.is_handing_over() => about_to_go(),
+            Answer::Restore(_) if self.space != Space::Enough => disk_full(),
+            Answer::Restore(restore) => return self.begin_restore(id, restore),
+            Answer::Stream(..)
+            | Answer::Leave
+            | Answer::Transfer(_)
+            | Answer::Consistent
+            | Answer::Change(_) => {
+                Response::error(413, "body_too_large", "this takes no body that comes in pieces")
+            }
+        };
+        self.reply(id, response);
+    }
+
     /// Begins a restore, unless there is one.
     pub(super) fn begin_restore(&mut self, request: RequestId, restore: Box<Restore>) {
         let refused = if Node::is_foreign(request) {
@@ -377,7 +398,7 @@ mod tests {
 
     /// Begins a restore whose body comes in pieces.
     fn upload(node: &mut Node) {
-        let request = crate::http::Request {
+        let request = Request {
             method: Method::Post,
             path: "/v1/restore".into(),
             query: Vec::new(),
@@ -387,7 +408,7 @@ mod tests {
             version_10: false,
         };
         let (who, role) = ("test".into(), Some(api::Role::Admin));
-        let peer = api::Peer { role, who, on_unix_socket: true };
+        let peer = Peer { role, who, on_unix_socket: true };
         let now = node.now;
         node.handle(Input::Upload { id: UPLOAD, peer, request: Box::new(request) }, now);
     }

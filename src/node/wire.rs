@@ -2,8 +2,9 @@
 //!
 //! Frames are those of [`crate::cluster::wire`]; the kinds beyond the messages of servers are
 //! listed here: 16–23 are the words of sessions, which [`crate::run::wire`] writes, 32–39 requests,
-//! answers, snapshots, and questions for the leader. What can't be sent is found before it is tried, and its client told; so
-//! that a frame can't be made is a mistake of our own. What is read is hostile.
+//! answers, snapshots, and questions for the leader. What can't be sent is found before it is
+//! tried, and its client told; so that a frame can't be made is a mistake of our own. What is read
+//! is hostile.
 
 mod requests;
 

@@ -9,10 +9,11 @@ use super::answers::RequestKey;
 use super::jobs::TimingRef;
 use super::record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    RestoreCommit, RestorePart, Retry, Servers, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
+    RestoreCommit, RestorePart, Retry, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
+use super::servers::Servers;
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::ident::{Boot, ClusterId, DIGEST_BYTES, Epoch, Index, JobId, NodeId, RunId, StoreId};
+use crate::ident::{Boot, DIGEST_BYTES, Epoch, Index, JobId, NodeId, RunId, StoreId};
 use crate::time::{Second, Wall};
 
 /// Version of the payloads, written beside the kind.
@@ -162,24 +163,6 @@ pub fn output_in(kind: u8, schema: u16, payload: &[u8]) -> Option<&[u8]> {
     RunId::decode(&mut input).ok()?;
     Ending::decode(&mut input).ok()?;
     input.bytes().ok()
-}
-
-impl Servers {
-    pub(super) fn encode(&self, out: &mut Encoder) {
-        out.u64(self.cluster.0);
-        encode_nodes(&self.voters, out);
-        encode_nodes(&self.learners, out);
-        encode_nodes(&self.wanted, out);
-    }
-
-    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Servers, DecodeError> {
-        Ok(Servers {
-            cluster: ClusterId(input.u64()?),
-            voters: input.list(NodeId::decode)?,
-            learners: input.list(NodeId::decode)?,
-            wanted: input.list(NodeId::decode)?,
-        })
-    }
 }
 
 impl Member {

@@ -10,7 +10,8 @@ use super::answers::{ANSWERS_MAX, Answered, RequestKey};
 use super::bytes::decode_second;
 use super::fires::{Fire, Run, RunState};
 use super::jobs::{Job, Past, SKIPS_MAX, TimingRef};
-use super::record::{Ending, Facts, Member, RestorePart, Servers, Skip, Trigger};
+use super::record::{Ending, Facts, Member, RestorePart, Skip, Trigger};
+use super::servers::Servers;
 use super::snapshot::{
     ANSWER, HEADER, JOB, OPEN_FIRE, SKIPS, STAGED, SUMMARIES, SUMMARIES_PER_ENTRY, decode_counts,
 };

@@ -17,6 +17,7 @@ mod record;
 mod replay;
 mod restore;
 mod retries;
+mod servers;
 mod snapshot;
 mod summary;
 mod walk;
@@ -29,10 +30,11 @@ pub use jobs::{Counts, Job, Status};
 pub use load::{SnapshotError, SnapshotLoader};
 pub use record::{
     Claim, End, Ending, Entry, Facts, Finished, JobPut, Keyed, Member, MemberState, Reason, Record,
-    RestoreCommit, RestorePart, Retry, Servers, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
+    RestoreCommit, RestorePart, Retry, Skip, SkipReason, TARGETS_MAX, Timing, Trigger,
 };
 pub use replay::Replay;
 pub use restore::{Restored, STAGED_MAX_BYTES};
+pub use servers::Servers;
 pub use snapshot::Piece;
 pub use walk::{BACKUPS_MAX, Backup, BackupStep};
 

@@ -5,7 +5,8 @@
 
 use super::answers::RequestKey;
 use super::jobs::Counts;
-use crate::ident::{Boot, ClusterId, Digest, Epoch, Index, JobId, NodeId, RunId, StoreId};
+use super::servers::Servers;
+use crate::ident::{Boot, Digest, Epoch, Index, JobId, NodeId, RunId, StoreId};
 use crate::time::{Second, Wall};
 
 /// Most targets of a claim.
@@ -79,27 +80,6 @@ pub struct Keyed {
     pub key: RequestKey,
     /// The change, never one with a key itself.
     pub record: Record,
-}
-
-/// The servers of a cluster: who keeps the journal. Each list is in order of number.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Servers {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// They decide.
-    pub voters: Vec<NodeId>,
-    /// They are sent the journal and do not vote.
-    pub learners: Vec<NodeId>,
-    /// Who is to vote in the end. One voter comes or goes at a time, so a change may take several
-    /// records; whoever leads goes on with it.
-    pub wanted: Vec<NodeId>,
-}
-
-impl Servers {
-    /// Voters alone, who are all that is wanted.
-    pub fn of(cluster: ClusterId, voters: Vec<NodeId>) -> Servers {
-        Servers { cluster, wanted: voters.clone(), voters, learners: Vec::new() }
-    }
 }
 
 /// A node as the registry has it.

@@ -5,8 +5,8 @@ use crate::{Complaint, complain};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Lines of code that a person can read in a weekend, with the comments beside them.
-const SRC_LINES_MAX: usize = 33_000;
-const CORE_LINES_MAX: usize = 6_500;
+const SRC_LINES_MAX: usize = 34_000;
+const CORE_LINES_MAX: usize = 7_000;
 const CORE: [&str; 2] = ["cluster", "run"];
 
 /// How many crates the program may be made of, all targets and build scripts counted, itself not.
