@@ -3,6 +3,8 @@
 //! A leader's own node is told in here, without a network, through the same doors: a session of
 //! its own begins when its registration is committed.
 
+use std::time::Duration;
+
 use super::effect::{Effect, Level, Word};
 use super::office::BY_NODE;
 use super::{Leaving, Node};
@@ -18,6 +20,8 @@ const MEMBERS_MAX: usize = 1_200;
 const _: () = assert!(MEMBERS_MAX > SESSIONS_MAX);
 // A snapshot names all of them in one chunk, beside the servers and the numbers of its head.
 const _: () = assert!((MEMBERS_MAX + 16) * MEMBER_MAX_BYTES < CHUNK_MAX_BYTES);
+/// Another data directory may have the name of a node that was silent for so long.
+const TAKE_OVER_AFTER: Duration = Duration::from_secs(60);
 
 impl Node {
     /// Another node has said something.
@@ -167,8 +171,41 @@ impl Node {
         if self.state.member(node) == Some(&member) {
             self.welcome(node);
         } else if !self.is_handing_over() {
+            self.take_over(&member);
             self.append(Record::Node(member), BY_NODE);
         }
+    }
+
+    /// Ends the registration of another node whose name `member` takes over: its data directory is
+    /// gone, and nobody can know what became of its runs.
+    fn take_over(&mut self, member: &Member) {
+        let Some(old) = self.holder(member).filter(|old| old.id != member.id).cloned() else {
+            return;
+        };
+        let node = old.id.to_string();
+        self.log(Level::Warn, "a name is taken over", vec![("of", node)]);
+        let (store, state) = (member.store, MemberState::Left);
+        self.append(Record::Node(Member { store, state, ..old }), BY_NODE);
+    }
+
+    /// Who else has the name or the number that `member` wants.
+    fn holder(&self, member: &Member) -> Option<&Member> {
+        self.state.members().find(|other| {
+            let alike = other.name == member.name || other.id == member.id;
+            alike && other.store != member.store && other.state == MemberState::Registered
+        })
+    }
+
+    /// Whether a registration of that name is on its way to the journals.
+    fn is_about_to_be(&self, member: &Member) -> bool {
+        self.log.iter().any(|entry| match &entry.record {
+            Record::Node(other) => {
+                other.name == member.name
+                    && other.id != member.id
+                    && other.state == MemberState::Registered
+            }
+            _ => false,
+        })
     }
 
     /// Why a node is not let in, if it is not.
@@ -181,13 +218,20 @@ impl Node {
         if known.is_none() && self.registered_soon() >= MEMBERS_MAX {
             return Some(format!("there are {MEMBERS_MAX} nodes already, as many as there may be"));
         }
-        let holder = self.state.members().find(|other| {
-            other.name == member.name
-                && other.id != member.id
-                && other.state == MemberState::Registered
-        });
-        holder.map(|other| {
-            format!("the name {:?} belongs to node {} at {:?}", other.name, other.id, other.address)
+        if self.is_about_to_be(member) {
+            return Some(format!("another node is about to have the name {:?}", member.name));
+        }
+        let holder = self.holder(member)?;
+        let silent = self.dispatch.silent_for(holder.id, self.now);
+        let is_gone = holder.id != self.identity.node && silent >= TAKE_OVER_AFTER;
+        (!is_gone).then(|| {
+            let Member { name, id, address, .. } = holder;
+            format!(
+                "the name {name:?} belongs to node {id} at {address:?}, which was heard {} s ago; \
+                 it is given away after {} s",
+                silent.as_secs(),
+                TAKE_OVER_AFTER.as_secs(),
+            )
         })
     }
 

@@ -145,6 +145,14 @@ impl Dispatch {
         self.sessions.contains(&node)
     }
 
+    /// How long nothing can be told to `node`, as far as this office knows.
+    pub fn silent_for(&self, node: NodeId, now: Now) -> Duration {
+        if self.sessions.contains(&node) {
+            return Duration::ZERO;
+        }
+        now.mono.since(self.away.get(&node).copied().unwrap_or(self.began))
+    }
+
     /// When [`Dispatch::tick`] must be called at the latest.
     pub fn poll_timeout(&self) -> Option<Mono> {
         self.looks.next_deadline().filter(|_| !self.stands_still)

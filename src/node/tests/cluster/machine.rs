@@ -61,6 +61,7 @@ impl Clock {
 
 pub(super) struct Machine {
     pub(super) id: NodeId,
+    pub(super) name: String,
     /// Whether it keeps the journal, and whether it runs anything.
     pub(super) server: bool,
     pub(super) work: bool,
@@ -107,6 +108,7 @@ impl Machine {
         };
         Machine {
             id,
+            name: format!("n{number}"),
             server: true,
             work: true,
             disk: Disk::new(id, StoreId(u64::from(number) + 100), first),

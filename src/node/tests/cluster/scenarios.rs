@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::disk::decode;
-use super::machine::{MS, Machine, SECOND};
+use super::machine::{MS, Machine, NEVER, SECOND};
 use super::plan::{Fault, Plan};
 use super::world::{Crew, World};
 use crate::http::Method;
@@ -12,7 +12,7 @@ use crate::ident::RunId;
 use crate::mistake::{Making, Mistake};
 use crate::node::{Input, Raw};
 use crate::rng::Rng;
-use crate::store::{End, MemberState, Record};
+use crate::store::{End, MemberState, Record, RunState};
 
 /// A cluster of so many nodes in which nothing goes wrong by itself, and that has a leader.
 pub(super) fn calm(count: usize, seed: u64) -> World {
@@ -506,4 +506,41 @@ fn an_order_of_a_lower_epoch_that_is_obeyed_is_seen() {
     let _making = Making::new(Some(Mistake::LowEpochObeyed));
     let is_seen = |seed| std::panic::catch_unwind(|| late_orders(seed)).is_err();
     assert!((0..12).any(is_seen));
+}
+
+/// A worker dies with a run, and another one comes with its name. Until the first has been silent
+/// for a minute, it might come back; then the name is given away and the run is lost. The first is
+/// refused from then on.
+#[test]
+fn a_name_is_given_away_when_its_node_was_silent_for_a_minute() {
+    let mut world = calm_with(Crew { voters: 3, spares: 0, workers: 2 }, 9);
+    with_job(&mut world, r#""all""#, Duration::from_secs(1_000));
+    let (old, new) = (3, 4);
+    world.fault(Fault::Agent(new, NEVER - world.t));
+    world.machines[new].name = world.machines[old].name.clone();
+    // Its session is over when it was silent for twenty seconds, in an office that is not young.
+    world.pass(120 * SECOND);
+    let run = run_by_hand(&mut world, 0);
+    let run = RunId { node: world.machines[old].id, ..run };
+    world.run_to("its process", |world| world.machines[old].launcher.started.contains_key(&run));
+    world.fault(Fault::Machine(old, NEVER / 2));
+    world.machines[new].agent_at = world.t;
+    let holds = |world: &World, at: usize| {
+        let member = world.watch.oracle.state.member(world.machines[at].id);
+        let name = member.filter(|member| member.state == MemberState::Registered);
+        name.is_some_and(|member| member.name == "n4")
+    };
+    world.pass(60 * SECOND);
+    assert!(holds(&world, old) && !holds(&world, new), "it might come back");
+    assert!(!world.watch.oracle.has_ended(run));
+    world.pass(30 * SECOND);
+    assert!(holds(&world, new) && !holds(&world, old), "it is given away");
+    let job = world.watch.oracle.state.job_named("a").unwrap();
+    let state = job.execution(run).expect("it is kept").run.state;
+    assert!(matches!(state, RunState::Ended(ending) if ending.end == End::Lost), "{state:?}");
+    assert_eq!(world.watch.oracle.state.open_run(run), None);
+    world.machines[old].agent_at = world.t;
+    world.machines[old].launcher_at = world.t;
+    world.pass(30 * SECOND);
+    assert!(holds(&world, new) && !holds(&world, old), "it stays so");
 }

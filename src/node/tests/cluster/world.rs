@@ -338,7 +338,7 @@ impl World {
         }
         machine.life += 1;
         let settings = Settings {
-            name: format!("n{}", at + 1),
+            name: machine.name.clone(),
             tags: vec![("role".into(), if at == 3 { "db" } else { "web" }.into())],
             address: String::new(),
             server: machine.server,
