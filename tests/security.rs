@@ -52,7 +52,7 @@ fn routes() -> Vec<Route> {
         let (kind, method) = call.trim().split_once('(').expect("a call");
         let role = match kind {
             "open" => None,
-            "reads" => Some("read".to_owned()),
+            "reads" | "reads_anywhere" => Some("read".to_owned()),
             _ => {
                 let (_, role) = rest.split_once("Role::").expect("a role");
                 let end = role.find(|c: char| !c.is_ascii_alphabetic()).expect("more follows");

@@ -42,6 +42,10 @@ fn reads(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Ro
     }
 }
 
+fn reads_anywhere(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Route {
+    Route { on_worker: true, ..reads(path, handler) }
+}
+
 fn shows_to(path: &'static [&'static str], role: Role, handler: fn(&Call<'_>) -> Handled) -> Route {
     Route { role: Some(role), ..reads(path, handler) }
 }
@@ -81,7 +85,7 @@ fn open(path: &'static [&'static str], handler: fn(&Call<'_>) -> Handled) -> Rou
 fn table() -> [Route; 46] {
     use Method::{Delete, Get, Patch, Post, Put};
     [
-        Route { on_worker: true, ..reads(&["v1"], cluster::status) },
+        reads_anywhere(&["v1"], cluster::status),
         reads(&["v1", "jobs"], jobs::list),
         changes(Post, &["v1", "jobs"], Role::Write, jobs::replace),
         changes(Patch, &["v1", "jobs"], Role::Write, jobs::merge),
