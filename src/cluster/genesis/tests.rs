@@ -31,6 +31,8 @@ struct World {
     draws: u64,
     /// One in so many words is lost; 0 is none.
     loss: u64,
+    /// How long a disk takes at most: longer than a word, or nothing is given away too early.
+    disk: u64,
 }
 
 impl World {
@@ -43,7 +45,8 @@ impl World {
             stands: None,
         };
         let machines = expects.iter().map(machine).collect();
-        World { rng: Rng::new(seed), t: 0, machines, words: Vec::new(), draws: 0, loss: 0 }
+        let (rng, disk) = (Rng::new(seed), SECOND / 10);
+        World { rng, t: 0, machines, words: Vec::new(), draws: 0, loss: 0, disk }
     }
 
     fn start(&mut self, at: usize) {
@@ -79,7 +82,7 @@ impl World {
         while let Some(act) = self.machines[at].founding.as_mut().and_then(Founding::poll) {
             match act {
                 GenesisAct::Keep(genesis) => {
-                    let due = self.t + self.rng.below(SECOND / 10);
+                    let due = self.t + self.rng.below(self.disk);
                     assert!(self.machines[at].disk.is_none(), "it has agreed to one already");
                     self.machines[at].keeping = Some((due, genesis));
                 }
@@ -158,6 +161,7 @@ fn all_found_one_cluster_or_nobody_does() {
         let expects: Vec<u8> = (0..count).map(|_| expect(&mut rng)).collect();
         let mut world = World::new(seed, &expects);
         world.loss = [0, 2, 5][rng.below(3) as usize];
+        world.disk = 2 * SECOND;
         for _ in 0..400 {
             let at = rng.below(count as u64) as usize;
             match rng.below(30) {
@@ -178,7 +182,7 @@ fn all_found_one_cluster_or_nobody_does() {
                 world.start(at);
             }
         }
-        for _ in 0..60 {
+        for _ in 0..120 {
             (0..count).for_each(|at| world.show(at, &all));
             world.pass();
         }
